@@ -1,0 +1,164 @@
+# Everything that is installed goes into .tools/, pinned, once; everything that
+# is built goes into build/. Both are ignored by git.
+
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The pins. Those of Python and Java are in internal/local.
+SAM_CLI       := 1.170.0
+GOLANGCI_LINT := 2.15.0
+GOVULNCHECK   := 1.9.0
+MOTO          := $(shell sed -n 's/^moto==//p' internal/local/requirements.txt)
+
+TOOLS := $(CURDIR)/.tools
+BIN   := $(TOOLS)/bin
+STAMP := .tools/stamps
+PIP   := $(TOOLS)/venv/bin/python -m pip --quiet --disable-pip-version-check
+
+DOMAINS  := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 20s
+
+# Packages whose tests run a second time under the race detector.
+RACE := $(addprefix ./,$(wildcard pkg/cloud pkg/engine pkg/ledger))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: need-demo tools build ## see Snapback at work on a local AWS: no account, no Docker
+	@go run ./internal/demo
+
+.PHONY: test
+test: need-test tools test-tools build ## run every test
+	go vet ./...
+	go test -timeout 20m ./...
+ifneq ($(RACE),)
+	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
+		echo 'go test -race -timeout 20m $(RACE)'; \
+		go test -race -timeout 20m $(RACE); \
+	else \
+		echo 'SKIPPED: the race detector needs a C compiler (apt-get install gcc)'; \
+	fi
+endif
+
+.PHONY: verify
+verify: need-verify lint-tools ## regenerate all that is generated, lint, and fail if the tree is dirty
+	go generate ./...
+	go run ./internal/docs
+	go mod tidy -diff
+	$(BIN)/golangci-lint fmt --diff
+	$(BIN)/golangci-lint run
+	@sh internal/local/vulnerabilities.sh $(BIN)/govulncheck
+	@dirty=$$(git status --porcelain) || exit 1; \
+	if [ -n "$$dirty" ]; then \
+		printf 'the tree differs from what is committed:\n%s\n' "$$dirty" >&2; \
+		exit 1; \
+	fi
+
+.PHONY: build
+build: need-build ## build the functions (arm64 for AWS, and for this machine) and build/snapback
+	@set -e; for domain in $(DOMAINS); do \
+		for target in arm64:arm64 local:$$(go env GOHOSTARCH); do \
+			out=build/$${target%:*}/$$domain; \
+			mkdir -p $$out; \
+			CGO_ENABLED=0 GOOS=linux GOARCH=$${target#*:} go build -trimpath -buildvcs=false \
+				-tags lambda.norpc -ldflags '-s -w' -o $$out/bootstrap ./functions/$$domain; \
+			cp baseline.yaml $$out/; \
+		done; \
+	done
+	@go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
+
+.PHONY: bench
+bench: need-demo tools build ## measure: benchmarks, and the way of an event end to end
+	go test -run '^$$' -bench . ./pkg/...
+	go run ./internal/bench
+
+.PHONY: fuzz
+fuzz: need-build ## fuzz every fuzz target for FUZZTIME (default 20s) each
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$(dirname $$file) $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done
+
+.PHONY: control
+control: need-build ## scaffold a control: make control ID=s3-bucket-tls DOMAIN=storage
+	@if [ -z '$(ID)' ] || [ -z '$(DOMAIN)' ]; then \
+		echo 'usage: make control ID=s3-bucket-tls DOMAIN=storage' >&2; exit 2; \
+	fi
+	@go run ./internal/scaffold -id '$(ID)' -domain '$(DOMAIN)'
+
+.PHONY: clean
+clean: ## remove what was built (the tools stay; rm -rf .tools removes them)
+	rm -rf build
+
+# What can't be installed here is checked before anything starts.
+
+.PHONY: need-build need-demo need-test need-verify
+need-build:
+	@internal/local/prerequisites.sh go
+need-demo:
+	@internal/local/prerequisites.sh linux go python3
+need-test:
+	@internal/local/prerequisites.sh linux go python3 java mvn
+need-verify:
+	@internal/local/prerequisites.sh go git
+tools $(STAMP)/moto-$(MOTO) $(STAMP)/rie-$(SAM_CLI): | need-demo
+test-tools $(STAMP)/java: | need-test
+lint-tools $(STAMP)/golangci-lint-$(GOLANGCI_LINT) $(STAMP)/govulncheck-$(GOVULNCHECK): | need-verify
+build: | need-build
+
+# The tools. A stamp named after a version says that this version is installed;
+# installing removes the stamps of all others.
+
+.PHONY: tools
+tools: $(STAMP)/moto-$(MOTO) $(STAMP)/rie-$(SAM_CLI) ## install what the demo needs: moto and Lambda's runtime emulator
+
+.PHONY: test-tools
+test-tools: $(STAMP)/java ## install what only tests need: DynamoDB Local and EventBridge's rule engine
+
+.PHONY: lint-tools
+lint-tools: $(STAMP)/golangci-lint-$(GOLANGCI_LINT) $(STAMP)/govulncheck-$(GOVULNCHECK) ## install golangci-lint and govulncheck
+
+$(STAMP)/moto-$(MOTO): internal/local/requirements.txt
+	@echo 'installing moto $(MOTO) into .tools/venv (about a minute, once)'
+	@mkdir -p $(STAMP) && rm -rf $(STAMP)/moto-* .tools/venv
+	@python3 -m venv .tools/venv
+	@$(PIP) install --no-deps --requirement internal/local/requirements.txt
+	@touch $@
+
+# The emulator comes inside the Python package of the SAM command line, for
+# both processors; nothing else of the package is installed.
+$(STAMP)/rie-$(SAM_CLI): $(STAMP)/moto-$(MOTO)
+	@echo 'installing the Lambda Runtime Interface Emulator of aws-sam-cli $(SAM_CLI) into .tools'
+	@mkdir -p $(STAMP) && rm -rf $(STAMP)/rie-* .tools/sam
+	@$(PIP) download --no-deps --dest .tools/sam aws-sam-cli==$(SAM_CLI)
+	@case $$(uname -m) in x86_64) arch=x86_64 ;; *) arch=arm64 ;; esac; \
+	python3 -m zipfile --extract .tools/sam/aws_sam_cli-*.whl .tools/sam/ && \
+	mv -f .tools/sam/samcli/local/rapid/aws-lambda-rie-$$arch .tools/aws-lambda-rie
+	@chmod +x .tools/aws-lambda-rie && rm -rf .tools/sam
+	@touch $@
+
+$(STAMP)/java: internal/local/java/pom.xml
+	@echo 'installing DynamoDB Local and event-ruler into .tools/java'
+	@mkdir -p $(STAMP) && rm -rf $@ .tools/java
+	@mvn --quiet --batch-mode --file internal/local/java/pom.xml \
+		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+		-DoutputDirectory=$(TOOLS)/java
+	@touch $@
+
+$(STAMP)/golangci-lint-$(GOLANGCI_LINT):
+	@echo 'installing golangci-lint $(GOLANGCI_LINT) into .tools/bin (some minutes, once)'
+	@mkdir -p $(STAMP) && rm -f $(STAMP)/golangci-lint-*
+	@GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT)
+	@touch $@
+
+$(STAMP)/govulncheck-$(GOVULNCHECK):
+	@echo 'installing govulncheck $(GOVULNCHECK) into .tools/bin'
+	@mkdir -p $(STAMP) && rm -f $(STAMP)/govulncheck-*
+	@GOBIN=$(BIN) go install golang.org/x/vuln/cmd/govulncheck@v$(GOVULNCHECK)
+	@touch $@

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/snapback-aws/snapback/pkg/alert"
+	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/facts"
+	"github.com/snapback-aws/snapback/pkg/ledger"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	baseline, table, topic, role string
+	own                          bool
+}
+
+// runTimeout bounds one event: as a function's time does.
+const runTimeout = time.Minute
+
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run EVENT…",
+		Short: "Handle events as the functions do, in this process",
+		Long: "Handle the events in the files (- is standard input) as the functions do: read the live state, decide by\n" +
+			"the baseline, change what it says is to be changed, verify, record and alert. A file holds EventBridge\n" +
+			"envelopes or CloudTrail records: one, JSON lines, an array or a log file, gzipped or not.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.baseline, "baseline", "baseline.yaml", "the baseline file")
+	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
+	f.StringVar(&o.topic, "topic", os.Getenv("SNAPBACK_TOPIC"), "ARN of the SNS topic for alerts (default $SNAPBACK_TOPIC)")
+	f.StringVar(&o.role, "role", "snapback-{domain}", "name of the role to assume in the target's account")
+	f.BoolVar(&o.own, "own-credentials", false, "use the caller's own credentials instead of a role; for events of the caller's own account")
+	return cmd
+}
+
+func run(cmd *cobra.Command, o runOptions, files []string) error {
+	switch {
+	case o.table == "":
+		return errors.New("run: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE; nothing is changed before it is written down")
+	case o.topic == "":
+		return errors.New("run: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
+	case !strings.HasPrefix(o.topic, "arn:"):
+		return fmt.Errorf("run: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", o.topic)
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); file != "-" && err != nil {
+			return fmt.Errorf("run: %w", err)
+		}
+	}
+	engines, err := newEngines(cmd, o)
+	if err != nil {
+		return err
+	}
+	good := true
+	for _, file := range files {
+		ok, err := runFile(cmd, engines, file)
+		if err != nil {
+			return err
+		}
+		good = good && ok
+	}
+	if !good {
+		return errNotSo
+	}
+	return nil
+}
+
+// newEngines builds one engine for each domain, since each has its own role.
+func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
+	b, domains, err := loadBaseline(cmd, o.baseline)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := cloud.Load(cmd.Context())
+	if err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
+	var engines []*engine.Engine
+	for _, d := range domains {
+		role := strings.ReplaceAll(o.role, "{domain}", d.Name)
+		if o.own {
+			role = ""
+		}
+		engines = append(engines, &engine.Engine{
+			Controls: d.Controls, Baseline: b, Sessions: cloud.NewSessions(cfg, role, d.Name),
+			Facts: facts.New(cfg), Ledger: ledger.New(cfg, o.table), Alerts: alert.NewTopic(cfg, o.topic),
+		})
+	}
+	return engines, nil
+}
+
+// runFile handles the events of one file, and reports whether all went well.
+func runFile(cmd *cobra.Command, engines []*engine.Engine, file string) (bool, error) {
+	in, err := open(cmd, file)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = in.Close() }() // it was only read
+	good, any := true, false
+	for ev, err := range event.Read(in) {
+		any = true
+		results := []engine.Result{}
+		if err != nil {
+			results = append(results, engine.Result{
+				Outcome: control.Refused, Reason: fmt.Sprintf("%s: %v", file, err), Changes: []alert.Change{}, Calls: []string{},
+			})
+		} else {
+			results = handle(cmd.Context(), engines, ev)
+		}
+		for _, r := range results {
+			good = good && r.Retry == nil && fine(r.Outcome)
+			if err := printResult(cmd, r); err != nil {
+				return false, err
+			}
+		}
+	}
+	if !any {
+		return false, fmt.Errorf("run: %s holds no event", file)
+	}
+	return good, nil
+}
+
+func open(cmd *cobra.Command, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(file)
+}
+
+// handle gives an event to every domain. Where it concerns none, one result
+// says so.
+func handle(ctx context.Context, engines []*engine.Engine, ev *event.Event) []engine.Result {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	var results []engine.Result
+	var ignored engine.Result
+	for _, e := range engines {
+		for _, r := range e.Handle(ctx, ev) {
+			switch {
+			case r.Outcome == control.Ignored && r.Control == "":
+				ignored = r
+			case r.Outcome == control.Refused && r.Control == "":
+				return []engine.Result{r} // the event itself: the other domains would say the same
+			default:
+				results = append(results, r)
+			}
+		}
+	}
+	if len(results) == 0 {
+		results = append(results, ignored)
+	}
+	return results
+}
+
+// fine reports whether an outcome leaves nothing for the caller to look into.
+func fine(o control.Outcome) bool {
+	switch o {
+	case control.Failed, control.Held, control.Unreadable, control.Refused:
+		return false
+	}
+	return true
+}
+
+func printResult(cmd *cobra.Command, r engine.Result) error {
+	w := cmd.OutOrStdout()
+	if output(cmd) == "json" {
+		return printJSON(w, r)
+	}
+	head := []string{strings.ToUpper(string(r.Outcome))}
+	if r.Control != "" {
+		head = append(head, r.Control)
+	}
+	if r.Target != nil {
+		head = append(head, plain(r.Target.String(), 200))
+	}
+	if err := printf(w, "%s\n  %s\n", strings.Join(head, "  "), plain(r.Reason, 600)); err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		if err := printf(w, "  before %s\n  after  %s\n", stateText(c.Before), stateText(c.After)); err != nil {
+			return err
+		}
+	}
+	if r.Case != "" {
+		if err := printf(w, "  case   %s\n", r.Case); err != nil {
+			return err
+		}
+	}
+	return printf(w, "  event  %s\n  calls  %d %s\n", plain(r.Event, 80), len(r.Calls), strings.Join(r.Calls, " "))
+}
+
+func stateText[T ~[]byte](v T) string {
+	if len(v) == 0 {
+		return "null"
+	}
+	return plain(string(v), 2000)
+}

@@ -1,0 +1,247 @@
+// Package lifecycle is the test that every control must pass on the local AWS:
+// violate, plan, apply twice, compliant, undo, as before, undo again refused;
+// and the calls that it really made are the permissions that it declares.
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/control"
+)
+
+// Violation is one way in which a resource can leave the baseline. All
+// violations of a control together must need every permission it declares.
+type Violation struct {
+	Name string
+	// ID is the target's: what the API call needs.
+	ID string
+	// Make creates the resource and violates the control, with a
+	// configuration that acts in the member account.
+	Make func(ctx context.Context, t *testing.T, cfg aws.Config)
+	// State reads all of the resource that the remedy could touch, to be
+	// compared as a whole before and after.
+	State func(ctx context.Context, t *testing.T, cfg aws.Config) any
+}
+
+// Case is a control with its violations.
+type Case struct {
+	Domain control.Domain
+	ID     string // of the control
+	// Gone is the ID of a resource that does not exist; empty where the resource
+	// always exists.
+	Gone       string
+	Violations []Violation
+	// Request, if set, checks every request that the control makes.
+	Request func(t *testing.T, r *http.Request)
+}
+
+// Run runs the lifecycle of one control.
+func Run(t *testing.T, c Case) {
+	t.Helper()
+	i := slices.IndexFunc(c.Domain.Controls, func(k control.Control) bool { return k.ID == c.ID })
+	if i < 0 {
+		t.Fatalf("control %s is not in the list of domain %s", c.ID, c.Domain.Name)
+	}
+	if len(c.Violations) == 0 {
+		t.Fatalf("control %s has no violation to be tested with", c.ID)
+	}
+	server, err := local.StartAWS(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	r := &run{Case: c, control: c.Domain.Controls[i], aws: server, made: map[string]map[string]bool{}}
+	for _, v := range c.Violations {
+		t.Run(v.Name, func(t *testing.T) { r.violation(t, v) })
+	}
+	if c.Gone != "" {
+		t.Run("a resource that is gone is told apart", r.gone)
+	}
+	t.Run("calls are the declared permissions", r.permissions)
+}
+
+type run struct {
+	Case
+	control control.Control
+	aws     *local.AWS
+	made    map[string]map[string]bool // step: calls
+}
+
+func (r *run) violation(t *testing.T, v Violation) {
+	ctx := t.Context()
+	member := r.aws.Config(local.MemberAccount)
+	v.Make(ctx, t, member)
+	before := v.State(ctx, t, member)
+	session := r.session(ctx, t)
+	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.control.Type, ID: v.ID}
+
+	if !r.lists(ctx, t, session, target) {
+		t.Errorf("List does not yield %s", target)
+	}
+	change := r.plan(ctx, t, session, target)
+	if change == nil {
+		t.Fatal("Plan finds nothing to do on a violation")
+	}
+	if change.Target != target || change.Reason == "" {
+		t.Errorf("Plan returned target %v and reason %q", change.Target, change.Reason)
+	}
+	unchanged(t, "Plan", before, v.State(ctx, t, member))
+	if r.control.Remedy.Apply == nil {
+		return
+	}
+
+	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.control.Remedy.Apply(ctx, session, *change) })
+	after := v.State(ctx, t, member)
+	if cmp.Equal(before, after) {
+		t.Error("Apply changed nothing")
+	}
+	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.control.Remedy.Apply(ctx, session, *change) })
+	unchanged(t, "applying again", after, v.State(ctx, t, member))
+	if again := r.plan(ctx, t, session, target); again != nil {
+		t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
+	}
+	if r.control.Remedy.Undo == nil {
+		return
+	}
+
+	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.control.Remedy.Undo(ctx, session, *change) })
+	unchanged(t, "Apply and Undo", before, v.State(ctx, t, member))
+	var moved *control.MovedError
+	if err := r.control.Remedy.Undo(ctx, session, *change); !errors.As(err, &moved) {
+		t.Errorf("undoing again: want a *control.MovedError, got %v", err)
+	} else if string(moved.Now) != string(change.Before) {
+		t.Errorf("undoing again: the error shows %s as the state now, want %s", moved.Now, change.Before)
+	}
+	unchanged(t, "the refused Undo", before, v.State(ctx, t, member))
+}
+
+func (r *run) gone(t *testing.T) {
+	session := r.session(t.Context(), t)
+	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.control.Type, ID: r.Gone}
+	if _, err := r.control.Remedy.Plan(t.Context(), session, target); !errors.Is(err, control.ErrGone) {
+		t.Errorf("Plan: want control.ErrGone, got %v", err)
+	}
+	if r.control.Remedy.Apply == nil {
+		return
+	}
+	change := control.Change{Target: target, Before: []byte("null"), After: []byte("{}")}
+	if err := r.control.Remedy.Apply(t.Context(), session, change); !errors.Is(err, control.ErrGone) {
+		t.Errorf("Apply: want control.ErrGone, got %v", err)
+	}
+}
+
+// permissions holds the declaration to what was really called.
+func (r *run) permissions(t *testing.T) {
+	declared := r.control.Remedy.Permissions
+	for _, step := range []struct {
+		name        string
+		permissions []control.Permission
+	}{{"List", declared.List}, {"Plan", declared.Plan}, {"Apply", declared.Apply}, {"Undo", declared.Undo}} {
+		want := map[string]bool{}
+		for _, p := range step.permissions {
+			want[p.Call] = true
+		}
+		got := r.made[step.name]
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got))); diff != "" {
+			t.Errorf("%s: permissions declared (-) and calls made (+) differ:\n%s", step.name, diff)
+		}
+	}
+}
+
+// session enters the member account as Snapback does.
+func (r *run) session(ctx context.Context, t *testing.T) *cloud.Session {
+	t.Helper()
+	hub := r.aws.Config(local.HubAccount)
+	hub.HTTPClient = inspector{hub.HTTPClient, func(q *http.Request) {
+		if r.Request != nil {
+			r.Request(t, q)
+		}
+	}}
+	session, err := cloud.NewSessions(hub, "snapback-"+r.Domain.Name, r.Domain.Name).
+		For(ctx, local.MemberAccount, local.Region, "lifecycle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
+func (r *run) lists(ctx context.Context, t *testing.T, session *cloud.Session, target control.Target) (found bool) {
+	t.Helper()
+	r.step(ctx, t, "List", func(ctx context.Context) error {
+		for listed, err := range r.control.List(ctx, session) {
+			if err != nil {
+				return err
+			}
+			found = found || listed == target
+		}
+		return nil
+	})
+	return found
+}
+
+func (r *run) plan(ctx context.Context, t *testing.T, session *cloud.Session, target control.Target) (change *control.Change) {
+	t.Helper()
+	r.step(ctx, t, "Plan", func(ctx context.Context) (err error) {
+		change, err = r.control.Remedy.Plan(ctx, session, target)
+		return err
+	})
+	return change
+}
+
+// step runs one step and keeps the calls that it made.
+func (r *run) step(ctx context.Context, t *testing.T, name string, do func(context.Context) error) {
+	t.Helper()
+	ctx, recorder := cloud.Record(ctx)
+	if err := do(ctx); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if r.made[name] == nil {
+		r.made[name] = map[string]bool{}
+	}
+	for _, call := range recorder.Calls() {
+		r.made[name][call.Name()] = true
+	}
+}
+
+func unchanged(t *testing.T, by string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s left the resource changed (-want +got):\n%s", by, diff)
+	}
+}
+
+// inspector looks at requests on their way.
+type inspector struct {
+	aws.HTTPClient
+	look func(*http.Request)
+}
+
+func (i inspector) Do(r *http.Request) (*http.Response, error) {
+	i.look(r)
+	return i.HTTPClient.Do(r)
+}
+
+// Comparable is a state of SDK types as plain values, which can be compared:
+// SDK types have unexported fields.
+func Comparable(state any) any {
+	text, err := json.Marshal(state)
+	if err != nil {
+		panic(err) // SDK types always marshal
+	}
+	var plain any
+	if err := json.Unmarshal(text, &plain); err != nil {
+		panic(err) // it was just marshalled
+	}
+	return plain
+}

@@ -1,0 +1,258 @@
+package baseline_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/snapback-aws/snapback/pkg/baseline"
+)
+
+// decideFile is the file that the decisions below are made with.
+const decideFile = `version: 1
+reviewed: 2026-11-01
+organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1]}
+mode: approve
+controls:
+  s3-bucket-public-access: {mode: enforce}
+  "s3-*": {mode: observe}
+  "*-ingress": {mode: off}
+  "ec2-*": {mode: enforce}
+  iam-access-key-rotation: {params: {max-age-days: 30}}
+overrides:
+  - {match: {accounts: ["222222222222", "333333333333"]}, controls: ["s3-bucket-*"], mode: off}
+  - {match: {organizational-units: [ou-ab12-11111111, ou-ab12-22222222]}, controls: [s3-bucket-public-access], mode: approve}
+  - {match: {accounts: ["444444444444"], organizational-units: [ou-ab12-33333333], tags: {env: dev, team: web}}, controls: ["*"], mode: observe}
+exemptions:
+  - {control: s3-bucket-public-access, resource: "arn:aws:s3:::www.example.com", reason: website, owner: web, expires: 2026-12-31}
+  - {control: "s3-*", resource: "arn:aws:s3:::assets-*", reason: website, owner: web, expires: 2026-12-31}
+  - {control: "iam-*", resource: "arn:aws:iam::555555555555:user/ci", reason: moving, owner: ci, expires: 2026-12-31}
+protected: {principals: ["arn:aws:iam::*:role/break-glass", "arn:aws:iam::555555555555:user/*"]}
+`
+
+func decideBaseline(t testing.TB) *baseline.Baseline {
+	t.Helper()
+	b, problems := baseline.Parse("b.yaml", []byte(decideFile), testControls(), now)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestTheMostSpecificPlaceDecides(t *testing.T) {
+	const (
+		s3, account = "s3-bucket-public-access", "999999999999"
+		role        = "arn:aws:iam::999999999999:role/"
+	)
+	lastMoment := time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)
+	web := map[string]string{"env": "dev", "team": "web", "more": ""}
+	units := func(ids ...string) []string { return ids }
+	b := decideBaseline(t)
+	for _, test := range []struct {
+		name   string
+		facts  baseline.Facts
+		mode   baseline.Mode
+		why    string
+		exempt bool
+	}{
+		{"nothing names the control", baseline.Facts{Control: "rds-public"}, baseline.Approve, "the default mode", false},
+		{"params alone name no mode", baseline.Facts{Control: "iam-access-key-rotation"}, baseline.Approve, "the default mode", false},
+		{"its own entry beats a later glob", baseline.Facts{Control: s3}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"a glob beats the default", baseline.Facts{Control: "s3-account-public-access"}, baseline.Observe, "b.yaml:7 (control s3-*)", false},
+		{"the later glob wins", baseline.Facts{Control: "ec2-security-group-ingress"}, baseline.Enforce, "b.yaml:9 (control ec2-*)", false},
+
+		{"an account of the list", baseline.Facts{Control: s3, Account: "333333333333"}, baseline.Off, "b.yaml:12 (override)", false},
+		{"an account of the list, another control", baseline.Facts{Control: "rds-public", Account: "333333333333"}, baseline.Approve, "the default mode", false},
+		{"a unit of the list", baseline.Facts{Control: s3, OrganizationalUnits: units("ou-ab12-00000000", "ou-ab12-22222222")}, baseline.Approve, "b.yaml:13 (override)", false},
+		{"the later override wins", baseline.Facts{Control: s3, Account: "222222222222", OrganizationalUnits: units("ou-ab12-11111111")}, baseline.Approve, "b.yaml:13 (override)", false},
+		{"account, unit and tags", baseline.Facts{Control: s3, Account: "444444444444", OrganizationalUnits: units("ou-ab12-33333333"), Tags: web}, baseline.Observe, "b.yaml:14 (override)", false},
+		{"unit and tags, another account", baseline.Facts{Control: s3, Account: account, OrganizationalUnits: units("ou-ab12-33333333"), Tags: web}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"account and tags, another unit", baseline.Facts{Control: s3, Account: "444444444444", Tags: web}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"one tag of two", baseline.Facts{Control: s3, Account: "444444444444", OrganizationalUnits: units("ou-ab12-33333333"), Tags: map[string]string{"env": "dev"}}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"another value of a tag", baseline.Facts{Control: s3, Account: "444444444444", OrganizationalUnits: units("ou-ab12-33333333"), Tags: map[string]string{"env": "dev", "team": "Web"}}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+
+		{"a protected principal", baseline.Facts{Control: "iam-x", ARN: role + "break-glass"}, baseline.Observe, "protected principal arn:aws:iam::*:role/break-glass", false},
+		{"a role of that name in a path", baseline.Facts{Control: "iam-x", ARN: role + "x/break-glass"}, baseline.Approve, "the default mode", false},
+		{"a path that imitates a protected one", baseline.Facts{Control: "iam-x", ARN: role + "x:role/break-glass"}, baseline.Approve, "the default mode", false},
+		{"a longer name", baseline.Facts{Control: "iam-x", ARN: role + "break-glass2"}, baseline.Approve, "the default mode", false},
+		{"a user, not a role", baseline.Facts{Control: "iam-x", ARN: "arn:aws:iam::999999999999:user/break-glass"}, baseline.Approve, "the default mode", false},
+
+		{"an exempt resource", baseline.Facts{Control: s3, ARN: "arn:aws:s3:::www.example.com"}, baseline.Observe, "b.yaml:16 (exemption)", true},
+		{"exempt by globs", baseline.Facts{Control: "s3-account-public-access", ARN: "arn:aws:s3:::assets-1/x"}, baseline.Observe, "b.yaml:17 (exemption)", true},
+		{"exempt from another control", baseline.Facts{Control: "ec2-security-group-ingress", ARN: "arn:aws:s3:::www.example.com"}, baseline.Enforce, "b.yaml:9 (control ec2-*)", false},
+		{"a dot is no wildcard", baseline.Facts{Control: s3, ARN: "arn:aws:s3:::wwwxexample.com"}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"exempt on its last day", baseline.Facts{Control: s3, ARN: "arn:aws:s3:::www.example.com", Now: lastMoment}, baseline.Observe, "b.yaml:16 (exemption)", true},
+		{"no longer exempt after it", baseline.Facts{Control: s3, ARN: "arn:aws:s3:::www.example.com", Now: lastMoment.Add(time.Second)}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+		{"protected and exempt", baseline.Facts{Control: "iam-x", ARN: "arn:aws:iam::555555555555:user/ci"}, baseline.Observe, "b.yaml:18 (exemption)", true},
+		{"off and exempt", baseline.Facts{Control: s3, Account: "222222222222", ARN: "arn:aws:s3:::www.example.com"}, baseline.Off, "b.yaml:12 (override)", false},
+		{"no ARN", baseline.Facts{Control: s3, ARN: "assets-1"}, baseline.Enforce, "b.yaml:6 (control s3-bucket-public-access)", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.facts.Now.IsZero() {
+				test.facts.Now = now
+			}
+			got := b.Decide(test.facts)
+			if got.Mode != test.mode || got.Why != test.why || (got.Exemption != nil) != test.exempt {
+				t.Errorf("got %s because of %s, exemption %v; want %s because of %s, exemption: %v",
+					got.Mode, got.Why, got.Exemption, test.mode, test.why, test.exempt)
+			}
+		})
+	}
+}
+
+func TestOnlyTheFactsThatCanDecideAreNeeded(t *testing.T) {
+	b := &baseline.Baseline{Overrides: []baseline.Override{
+		{Match: baseline.Match{Tags: map[string]string{"env": "dev"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
+		{Match: baseline.Match{Accounts: []string{"1"}, OrganizationalUnits: []string{"ou"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
+		{Match: baseline.Match{Accounts: []string{"2"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
+		{Match: baseline.Match{Accounts: []string{"3"}, Tags: map[string]string{"env": "dev"}}, Controls: []string{"ec2-x"}, Mode: baseline.Off},
+	}}
+	for _, test := range []struct {
+		control, account string
+		units, tags      bool
+	}{
+		{"s3-x", "1", true, true},
+		{"s3-x", "2", false, false}, // The third override matches for certain.
+		{"s3-x", "3", false, true},
+		{"ec2-x", "3", false, true},
+		{"ec2-x", "1", false, false},
+		{"iam-x", "1", false, false},
+	} {
+		units, tags := b.Needs(test.control, test.account)
+		if units != test.units || tags != test.tags {
+			t.Errorf("Needs(%s, %s) = %v, %v, want %v, %v", test.control, test.account, units, tags, test.units, test.tags)
+		}
+	}
+}
+
+func TestAtMostReturnsTheWeakerMode(t *testing.T) {
+	modes := []baseline.Mode{baseline.Off, baseline.Observe, baseline.Approve, baseline.Enforce}
+	for i, a := range modes {
+		for j, b := range modes {
+			if got, want := a.AtMost(b), modes[min(i, j)]; got != want {
+				t.Errorf("%s at most %s is %s, want %s", a, b, got, want)
+			}
+		}
+	}
+	if got := baseline.Mode("bogus").AtMost(baseline.Observe); got != "bogus" {
+		t.Errorf("an unknown mode became %s", got)
+	}
+}
+
+// anyBaseline draws a baseline over few names, so that entries often match.
+func anyBaseline(t *rapid.T) *baseline.Baseline {
+	modes := rapid.SampledFrom([]baseline.Mode{baseline.Off, baseline.Observe, baseline.Approve, baseline.Enforce})
+	globs := rapid.SampledFrom([]string{"s3-a", "s3-b", "s3-*", "*", "ec2-?"})
+	accounts := rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2"}), 0, 2)
+	units := rapid.SliceOfN(rapid.SampledFrom([]string{"ou-1", "ou-2"}), 0, 2)
+	tags := rapid.MapOfN(rapid.SampledFrom([]string{"k", "l"}), rapid.SampledFrom([]string{"", "v"}), 0, 2)
+	b := &baseline.Baseline{Mode: rapid.OneOf(modes, rapid.Just(baseline.Mode(""))).Draw(t, "mode")}
+	for i := range rapid.IntRange(0, 4).Draw(t, "settings") {
+		b.Controls = append(b.Controls, baseline.Setting{Control: globs.Draw(t, "control"), Mode: modes.Draw(t, "mode"), Line: i})
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "overrides") {
+		b.Overrides = append(b.Overrides, baseline.Override{
+			Match:    baseline.Match{Accounts: accounts.Draw(t, "accounts"), OrganizationalUnits: units.Draw(t, "units"), Tags: tags.Draw(t, "tags")},
+			Controls: []string{globs.Draw(t, "glob")},
+			Mode:     modes.Draw(t, "mode"),
+		})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "exemptions") {
+		b.Exemptions = append(b.Exemptions, baseline.Exemption{
+			Control: globs.Draw(t, "glob"), Resource: "arn:aws:s3:::" + rapid.SampledFrom([]string{"a", "a*"}).Draw(t, "bucket"),
+			Expires: rapid.SampledFrom([]time.Time{now, now.AddDate(0, 0, -2)}).Draw(t, "expires"),
+		})
+	}
+	return b
+}
+
+func anyFacts(t *rapid.T) baseline.Facts {
+	return baseline.Facts{
+		Control:             rapid.SampledFrom([]string{"s3-a", "s3-b", "ec2-a"}).Draw(t, "control"),
+		Account:             rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "account"),
+		ARN:                 rapid.SampledFrom([]string{"", "arn:aws:s3:::a", "arn:aws:s3:::ab"}).Draw(t, "arn"),
+		OrganizationalUnits: rapid.SliceOfN(rapid.SampledFrom([]string{"ou-1", "ou-2"}), 0, 2).Draw(t, "units"),
+		Tags:                rapid.MapOfN(rapid.SampledFrom([]string{"k", "l"}), rapid.SampledFrom([]string{"", "v"}), 0, 2).Draw(t, "tags"),
+		Now:                 now,
+	}
+}
+
+func TestNoDecisionIsStrongerThanWhatTheFileNames(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, f := anyBaseline(t), anyFacts(t)
+		got := b.Decide(f)
+		named := []baseline.Mode{b.Mode}
+		if b.Mode == "" {
+			named[0] = baseline.Observe
+		}
+		for _, s := range b.Controls {
+			named = append(named, s.Mode)
+		}
+		for _, o := range b.Overrides {
+			named = append(named, o.Mode)
+		}
+		if !slices.ContainsFunc(named, func(m baseline.Mode) bool { return got.Mode.AtMost(m) == got.Mode }) {
+			t.Fatalf("decided %s, the file names only %v", got.Mode, named)
+		}
+		if got.Exemption != nil && got.Mode.AtMost(baseline.Observe) != got.Mode {
+			t.Fatalf("an exempt resource may be changed: %s", got.Mode)
+		}
+	})
+}
+
+func TestFactsThatAreNotNeededDecideNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, f := anyBaseline(t), anyFacts(t)
+		want := b.Decide(f)
+		units, tags := b.Needs(f.Control, f.Account)
+		if !units {
+			f.OrganizationalUnits = nil
+		}
+		if !tags {
+			f.Tags = nil
+		}
+		if got := b.Decide(f); got != want {
+			t.Fatalf("decided %+v without the facts that are not needed, %+v with them", got, want)
+		}
+	})
+}
+
+func TestTagWithoutValueIsNotAMissingTag(t *testing.T) {
+	b := &baseline.Baseline{Mode: baseline.Enforce, Overrides: []baseline.Override{
+		{Match: baseline.Match{Tags: map[string]string{"sandbox": ""}}, Controls: []string{"*"}, Mode: baseline.Off},
+	}}
+	for _, test := range []struct {
+		tags map[string]string
+		want baseline.Mode
+	}{
+		{map[string]string{"sandbox": ""}, baseline.Off},
+		{map[string]string{"sandbox": "no"}, baseline.Enforce},
+		{map[string]string{"other": ""}, baseline.Enforce},
+		{nil, baseline.Enforce},
+	} {
+		if got := b.Decide(baseline.Facts{Control: "s3-a", Tags: test.tags}).Mode; got != test.want {
+			t.Errorf("with the tags %v the mode is %s, want %s", test.tags, got, test.want)
+		}
+	}
+}
+
+func TestWildcardsStayWithinTheirFieldOfTheARN(t *testing.T) {
+	b := &baseline.Baseline{Mode: baseline.Enforce, Protected: baseline.Protected{Principals: []string{"arn:aws:iam::*:role/a*b?c**", "arn:*:*:*:1:role/z"}}}
+	for arn, want := range map[string]bool{
+		"arn:aws:iam::1:role/abxc":      true,
+		"arn:aws:iam::1:role/aabbxcd":   true,
+		"arn:aws:iam::1:role/a/b:bxc/d": true,
+		"arn:aws:iam::1:role/abc":       false,
+		"arn:aws:iam::1:role/xabxc":     false,
+		"arn:aws-cn:iam::1:role/abxc":   false,
+		"arn:aws:iam:x:1:role/abxc":     false,
+		"arn:aws:iam::1":                false,
+		"arn:aws:iam:x:1:role/z":        false,
+	} {
+		if got := b.Decide(baseline.Facts{ARN: arn}).Mode == baseline.Observe; got != want {
+			t.Errorf("%s is protected: %v, want %v", arn, got, want)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package baseline_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/control"
+)
+
+const deployedFile = `version: 1
+reviewed: 2020-01-01
+organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1]}
+mode: enforce
+controls:
+  iam-of-another-domain: {mode: "off", params: {max-age-days: 90}}
+exemptions:
+  - {control: s3-bucket-public-access, resource: "arn:aws:s3:::www", reason: site, owner: web, expires: 2020-02-01}
+`
+
+// A function must not stop working because time goes by, or because its own
+// domain knows only its own controls.
+func TestParseDeployedTakesWhatParseCheckedAtDeployment(t *testing.T) {
+	own := []control.Control{{ID: "s3-bucket-public-access"}}
+	if b, _ := baseline.Parse("baseline.yaml", []byte(deployedFile), own, time.Now()); b != nil {
+		t.Fatal("Parse finds no fault: the file does not test what it should")
+	}
+	b, problems := baseline.ParseDeployed("baseline.yaml", []byte(deployedFile), own)
+	if b == nil {
+		t.Fatal(problems)
+	}
+	d := b.Decide(baseline.Facts{Control: "s3-bucket-public-access", Account: "222222222222", ARN: "arn:aws:s3:::www", Now: time.Now()})
+	if d.Mode != baseline.Enforce || d.Exemption != nil {
+		t.Errorf("an exemption that has ended decides: %+v", d)
+	}
+	if b, _ := baseline.ParseDeployed("baseline.yaml", []byte("mode: sometimes"), own); b != nil {
+		t.Error("a faulty file is taken")
+	}
+}

@@ -1,0 +1,342 @@
+package baseline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/snapback-aws/snapback/pkg/control"
+)
+
+// version is the one version of the file's format.
+const version = 1
+
+// earliestZone is how far the earliest time zone is ahead of UTC: there a
+// review of today may carry the date of UTC's tomorrow.
+const earliestZone = 14 * time.Hour
+
+// Parse reads a baseline file and reports every fault of it at once, in the
+// order of the file. The baseline is nil if there is a fault that is not a
+// warning. The file's name is shown in messages and decisions.
+//
+// The controls must be all that there are, of every domain. A control's params
+// are decoded into the struct that its Params points to, or left alone if the
+// file has errors. So Parse must not run while a control does, and a second
+// file is read on top of the params that the first one set.
+//
+// Reviews and exemptions are measured against now.
+func Parse(file string, data []byte, controls []control.Control, now time.Time) (*Baseline, Problems) {
+	return parse(&parser{file: file, now: now, controls: controls}, data)
+}
+
+// ParseDeployed reads the file inside a function. Parse has checked it whole
+// before it was deployed; here the controls are those of one domain, names of
+// others are taken as they are, and what time alone turns into a fault (a review
+// that grows old, an exemption that ends) is none: Decide grants an exemption
+// that has ended no more.
+func ParseDeployed(file string, data []byte, controls []control.Control) (*Baseline, Problems) {
+	return parse(&parser{file: file, controls: controls, deployed: true}, data)
+}
+
+func parse(p *parser, data []byte) (*Baseline, Problems) {
+	sum := sha256.Sum256(data)
+	b := &Baseline{File: p.file, Digest: hex.EncodeToString(sum[:])}
+	if root := p.document(data); root != nil {
+		p.plain(root, "the file")
+		p.baseline(root, b)
+	}
+	p.problems.sort()
+	if p.problems.Err() != nil {
+		return nil, p.problems
+	}
+	for _, d := range p.decoded {
+		d.params.Set(d.value)
+	}
+	return b, p.problems
+}
+
+// parser collects what Parse meets on its way through the file.
+type parser struct {
+	file     string
+	now      time.Time
+	controls []control.Control
+	deployed bool // see ParseDeployed; now is not set
+	problems Problems
+	errors   int // how many of them are no warnings
+	decoded  []decoded
+}
+
+func (p *parser) errorf(at *yaml.Node, format string, args ...any) {
+	p.problem(at.Line, at.Column, fmt.Sprintf(format, args...), false)
+}
+
+func (p *parser) warnf(at *yaml.Node, format string, args ...any) {
+	p.problem(at.Line, at.Column, fmt.Sprintf(format, args...), true)
+}
+
+func (p *parser) problem(line, column int, message string, warning bool) {
+	// Only what a control says of its params can have more than one line.
+	message = strings.ReplaceAll(message, "\n", "; ")
+	p.problems = append(p.problems, Problem{p.file, line, column, message, warning})
+	if !warning {
+		p.errors++
+	}
+}
+
+func (p *parser) baseline(n *yaml.Node, b *Baseline) {
+	b.Mode = Observe
+	b.Limits = Limits{DefaultChangesPerAccountPerHour, DefaultRoundsPerResource}
+	p.mapping(n, "the file", []field{
+		{"version", "write version: 1", func(_, v *yaml.Node) { b.Version = p.version(v) }},
+		{"reviewed", "write the day of the last review, as in reviewed: 2026-11-22", func(_, v *yaml.Node) { b.Reviewed = p.reviewed(v) }},
+		{"organization", "write which organization is governed, with its id, hub and regions", func(_, v *yaml.Node) { p.organization(v, &b.Organization) }},
+		{"mode", "", func(_, v *yaml.Node) { b.Mode = p.mode(v) }},
+		{"controls", "", func(_, v *yaml.Node) { b.Controls = p.settings(v) }},
+		{"overrides", "", func(_, v *yaml.Node) { b.Overrides = p.overrides(v) }},
+		{"exemptions", "", func(_, v *yaml.Node) { b.Exemptions = p.exemptions(v) }},
+		{"protected", "", func(_, v *yaml.Node) { p.protected(v, &b.Protected) }},
+		{"limits", "", func(k, v *yaml.Node) { p.limits(k, v, &b.Limits) }},
+	})
+}
+
+func (p *parser) version(n *yaml.Node) int {
+	if n.Kind != yaml.ScalarNode || n.Tag != intTag || n.Value != strconv.Itoa(version) {
+		p.errorf(n, "version is %s: want %d, the one version that this Snapback reads", describe(n), version)
+	}
+	return version
+}
+
+func (p *parser) reviewed(n *yaml.Node) time.Time {
+	t, ok := p.date(n, "reviewed")
+	switch {
+	case !ok || p.deployed:
+	case t.After(p.now.Add(earliestZone)):
+		p.errorf(n, "reviewed is in the future: write the day of the last review, at most %s", p.now.UTC().Format(time.DateOnly))
+	case t.Before(p.now.AddDate(0, -6, 0)):
+		p.warnf(n, "the last review is older than six months: read the file again and write today's date")
+	}
+	return t
+}
+
+func (p *parser) organization(n *yaml.Node, o *Organization) {
+	var regions *yaml.Node
+	p.mapping(n, "organization", []field{
+		{"id", "write the ID that AWS Organizations gave it, as in id: o-example1234", func(_, v *yaml.Node) {
+			o.ID = p.shaped(v, "organization.id", isOrganization, "the ID of an organization", `"o-" and 10 to 32 lower-case letters or digits`)
+		}},
+		{"hub", "write where Snapback runs, by account and region", func(_, v *yaml.Node) { p.hub(v, &o.Hub) }},
+		{"regions", "list the Regions that are governed, as in regions: [us-east-1, eu-west-1]", func(_, v *yaml.Node) {
+			regions, o.Regions = v, p.texts(v, "organization.regions", p.region)
+		}},
+	})
+	if regions != nil {
+		p.partitions(regions, o)
+	}
+}
+
+// partitions checks the Regions against each other.
+func (p *parser) partitions(n *yaml.Node, o *Organization) {
+	home := partition(o.Hub.Region)
+	commercial := false
+	for _, region := range o.Regions {
+		commercial = commercial || partition(region) == "aws"
+		if o.Hub.Region != "" && partition(region) != home {
+			p.errorf(n, "%s is in the partition %s and the hub in %s: an organization lives in one partition, so list only its Regions",
+				region, partition(region), home)
+		}
+	}
+	if commercial && !slices.Contains(o.Regions, globalRegion) {
+		p.errorf(n, "organization.regions lacks %s: add it, because IAM, Organizations and most other global events appear there and nowhere else", globalRegion)
+	}
+}
+
+func (p *parser) hub(n *yaml.Node, h *Hub) {
+	p.mapping(n, "organization.hub", []field{
+		{"account", `write the security account's number in quotes, as in account: "111111111111"`, func(_, v *yaml.Node) {
+			h.Account, _ = p.account(v, "organization.hub.account")
+		}},
+		{"region", "write the Region that Snapback runs in, as in region: us-east-1", func(_, v *yaml.Node) {
+			h.Region, _ = p.region(v, "organization.hub.region")
+		}},
+	})
+}
+
+// settings reads `controls`.
+func (p *parser) settings(n *yaml.Node) []Setting {
+	if !p.is(n, yaml.MappingNode, "controls", "a mapping from IDs of controls to their mode and params") {
+		return nil
+	}
+	var all []Setting
+	for key, value := range p.pairs(n, "controls") {
+		p.isKnown(key, key.Value)
+		if !reported(value) {
+			all = append(all, p.setting(key, value))
+		}
+	}
+	return all
+}
+
+func (p *parser) setting(key, n *yaml.Node) Setting {
+	s := Setting{Control: key.Value, Line: key.Line}
+	name := "the entry of " + quote(key.Value)
+	p.mapping(n, name, []field{
+		{"mode", "", func(_, v *yaml.Node) { s.Mode = p.mode(v) }},
+		{"params", "", func(k, v *yaml.Node) { s.Params = p.params(key.Value, k, v) }},
+	})
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		p.errorf(n, "%s is empty: give it a mode or params, or remove it", name)
+	}
+	return s
+}
+
+func (p *parser) overrides(n *yaml.Node) []Override {
+	var all []Override
+	seen := map[string]int{}
+	p.list(n, "overrides", func(item *yaml.Node) {
+		o, ok := p.override(item)
+		if !ok {
+			return
+		}
+		if line, twice := seen[o.key()]; twice {
+			p.errorf(item, "this override has the match and the controls of the one in line %d: the later one would always win, so keep only one", line)
+		}
+		seen[o.key()] = o.Line
+		all = append(all, o)
+	})
+	return all
+}
+
+func (p *parser) override(n *yaml.Node) (Override, bool) {
+	o := Override{Line: n.Line}
+	before := p.errors
+	p.mapping(n, "the override", []field{
+		{"match", "say where it applies, by accounts, organizational-units or tags", func(_, v *yaml.Node) { p.where(v, &o.Match) }},
+		{"controls", `list the controls that it concerns, as in controls: ["s3-*"]`, func(_, v *yaml.Node) {
+			o.Controls = p.texts(v, "controls", p.controlName)
+		}},
+		{"mode", "write the mode that applies there, " + modeList, func(_, v *yaml.Node) { o.Mode = p.mode(v) }},
+	})
+	return o, p.errors == before
+}
+
+// key is equal for two overrides that match the same and concern the same.
+func (o *Override) key() string {
+	sorted := func(list []string) []string { return slices.Sorted(slices.Values(list)) }
+	return fmt.Sprintf("%q %q %q %q", sorted(o.Match.Accounts), sorted(o.Match.OrganizationalUnits), o.Match.Tags, sorted(o.Controls))
+}
+
+func (p *parser) where(n *yaml.Node, m *Match) {
+	p.mapping(n, "match", []field{
+		{"accounts", "", func(_, v *yaml.Node) { m.Accounts = p.texts(v, "accounts", p.account) }},
+		{"organizational-units", "", func(_, v *yaml.Node) {
+			m.OrganizationalUnits = p.texts(v, "organizational-units", p.organizationalUnit)
+		}},
+		{"tags", "", func(k, v *yaml.Node) {
+			m.Tags = p.tags(v)
+			p.warnf(k, "whoever may tag a resource can put it under this override: protect the tag's key by a service control policy")
+		}},
+	})
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		p.errorf(n, "match is empty: name accounts, organizational-units or tags; to change the mode everywhere, use mode or controls")
+	}
+}
+
+func (p *parser) tags(n *yaml.Node) map[string]string {
+	if !p.is(n, yaml.MappingNode, "tags", "a mapping from tag keys to values, as in {env: dev}") {
+		return nil
+	}
+	tags := map[string]string{}
+	for key, value := range p.pairs(n, "tags") {
+		k, ok := p.filled(key, "a tag's key")
+		v, valid := p.text(value, "the tag "+quote(key.Value))
+		if ok && valid {
+			tags[k] = v
+		}
+	}
+	if len(n.Content) == 0 {
+		p.errorf(n, "tags is empty: name a tag, as in {env: dev}, or remove it")
+	}
+	return tags
+}
+
+func (p *parser) exemptions(n *yaml.Node) []Exemption {
+	var all []Exemption
+	seen := map[string]int{}
+	p.list(n, "exemptions", func(item *yaml.Node) {
+		e, ok := p.exemption(item)
+		if !ok {
+			return
+		}
+		key := e.Control + " " + e.Resource
+		if line, twice := seen[key]; twice {
+			p.errorf(item, "line %d exempts the same resource from the same control: keep only one of the two", line)
+		}
+		seen[key] = e.Line
+		all = append(all, e)
+	})
+	return all
+}
+
+func (p *parser) exemption(n *yaml.Node) (Exemption, bool) {
+	e := Exemption{Line: n.Line}
+	before := p.errors
+	p.mapping(n, "the exemption", []field{
+		{"control", "write the ID of the control, as in control: s3-bucket-public-access", func(_, v *yaml.Node) {
+			e.Control, _ = p.controlName(v, "control")
+		}},
+		{"resource", "write the ARN that is exempt, as in resource: arn:aws:s3:::www.example.com", func(_, v *yaml.Node) {
+			e.Resource = p.arn(v, "resource", resourceFault)
+		}},
+		{"reason", "write why the resource may differ from the baseline", func(_, v *yaml.Node) { e.Reason, _ = p.filled(v, "reason") }},
+		{"owner", "write who answers for it, an e-mail address or a team", func(_, v *yaml.Node) { e.Owner, _ = p.filled(v, "owner") }},
+		{"expires", "write the last day that it holds, as in expires: 2027-03-31", func(_, v *yaml.Node) { e.Expires = p.expires(v) }},
+	})
+	return e, p.errors == before
+}
+
+func (p *parser) expires(n *yaml.Node) time.Time {
+	t, ok := p.date(n, "expires")
+	if ok && !p.deployed && (Exemption{Expires: t}).Ended(p.now) {
+		p.errorf(n, "the exemption ended on %s: remove it, or review it and give it a new last day", t.Format(time.DateOnly))
+	}
+	return t
+}
+
+func (p *parser) protected(n *yaml.Node, protected *Protected) {
+	p.mapping(n, "protected", []field{
+		{"principals", `list their ARNs, as in principals: ["arn:aws:iam::*:role/break-glass"]`, func(_, v *yaml.Node) {
+			protected.Principals = p.texts(v, "principals", func(item *yaml.Node, name string) (string, bool) {
+				s := p.arn(item, name, principalFault)
+				return s, s != ""
+			})
+		}},
+	})
+}
+
+func (p *parser) limits(key, n *yaml.Node, l *Limits) {
+	p.warnf(key, "limits are checked, but this version does not enforce them yet: choose the modes with that in mind")
+	p.mapping(n, "limits", []field{
+		{"changes-per-account-per-hour", "", func(k, v *yaml.Node) { p.positive(v, k.Value, &l.ChangesPerAccountPerHour) }},
+		{"rounds-per-resource", "", func(k, v *yaml.Node) { p.positive(v, k.Value, &l.RoundsPerResource) }},
+	})
+}
+
+const modeList = "off, observe, approve or enforce"
+
+func (p *parser) mode(n *yaml.Node) Mode {
+	if n.Kind == yaml.ScalarNode && slices.Contains(modes, Mode(n.Value)) {
+		return Mode(n.Value)
+	}
+	names := make([]string, len(modes))
+	for i, m := range modes {
+		names[i] = string(m)
+	}
+	p.errorf(n, "mode is %s: %s", describe(n), meant(nearest(strings.ToLower(n.Value), names), "want "+modeList))
+	return ""
+}

@@ -1,0 +1,412 @@
+package baseline_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/control"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// now is when every test runs.
+var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func day(year int, month time.Month, d int) time.Time {
+	return time.Date(year, month, d, 0, 0, 0, 0, time.UTC)
+}
+
+// rotation stands for the params of a control.
+type rotation struct {
+	MaxAgeDays int `yaml:"max-age-days"`
+	WarnDays   int `yaml:"warn-days"`
+}
+
+func (r *rotation) Validate() error {
+	if r.WarnDays >= r.MaxAgeDays {
+		return fmt.Errorf("warn-days is %d\nwant less than max-age-days, which is %d", r.WarnDays, r.MaxAgeDays)
+	}
+	return nil
+}
+
+// kinds are params of every kind that is read.
+type kinds struct {
+	On      bool
+	Name    string
+	Wait    time.Duration
+	Labels  []string
+	Nested  nested
+	List    []nested
+	Weights map[string]float64
+	Pair    [2]int
+	Small   struct{ Value int8 }
+	Since   *time.Time
+	Hidden  string `yaml:"-"`
+}
+
+type nested struct {
+	Count int      `yaml:"count,omitempty"`
+	Names []string `yaml:"names"`
+}
+
+// testControls are new controls, so that no test sees the params of another.
+func testControls() []control.Control {
+	return []control.Control{
+		{ID: "s3-bucket-public-access"},
+		{ID: "s3-account-public-access"},
+		{ID: "ec2-security-group-ingress"},
+		{ID: "iam-access-key-rotation", Params: &rotation{MaxAgeDays: 90, WarnDays: 7}},
+		{ID: "test-kinds", Params: &kinds{Name: "default", Labels: []string{"default"}, Weights: map[string]float64{"default": 1}}},
+		{ID: "test-defect", Params: rotation{}},
+	}
+}
+
+func read(t testing.TB, elem ...string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// files returns the YAML files of a folder of testdata.
+func files(t testing.TB, folder string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no files in testdata/%s: %v", folder, err)
+	}
+	return paths
+}
+
+func parse(t testing.TB, path string) (*baseline.Baseline, baseline.Problems) {
+	t.Helper()
+	return baseline.Parse(filepath.Base(path), read(t, path), testControls(), now)
+}
+
+func TestFaultyFileIsRefusedWithItsMessages(t *testing.T) {
+	for _, path := range files(t, "faults") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			b, problems := parse(t, path)
+			if b != nil || problems.Err() == nil {
+				t.Fatalf("the file was accepted; problems: %v", problems)
+			}
+			compareGolden(t, path, problems)
+			comparePositions(t, path, problems)
+		})
+	}
+}
+
+func TestDoubtfulFileIsAcceptedWithWarnings(t *testing.T) {
+	for _, path := range files(t, "warnings") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			b, problems := parse(t, path)
+			if b == nil || problems.Err() != nil || len(problems) == 0 {
+				t.Fatalf("want a baseline and warnings, got baseline %v, problems %v", b != nil, problems)
+			}
+			compareGolden(t, path, problems)
+			comparePositions(t, path, problems)
+		})
+	}
+}
+
+// compareGolden compares the messages with the .txt file beside a file.
+func compareGolden(t *testing.T, path string, problems baseline.Problems) {
+	t.Helper()
+	golden := strings.TrimSuffix(path, ".yaml") + ".txt"
+	got := problems.Error() + "\n"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(string(read(t, golden)), got); diff != "" {
+		t.Errorf("messages differ from %s (-want +got):\n%s", golden, diff)
+	}
+}
+
+// comparePositions compares what stands at each problem's position with the
+// lines `# at: TEXT` at the top of a file, one for each problem.
+func comparePositions(t *testing.T, path string, problems baseline.Problems) {
+	t.Helper()
+	lines := strings.SplitAfter(string(read(t, path)), "\n")
+	var want []string
+	for _, line := range lines {
+		text, ok := strings.CutPrefix(line, "# at: ")
+		if !ok {
+			break
+		}
+		want = append(want, strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(strings.TrimSuffix(text, "\n")))
+	}
+	if len(problems) != len(want) {
+		t.Fatalf("%d problems, want %d", len(problems), len(want))
+	}
+	for i, p := range problems {
+		rest := "<nowhere>"
+		if p.Line <= len(lines) && p.Column <= len(lines[p.Line-1])+1 {
+			rest = lines[p.Line-1][p.Column-1:]
+		}
+		if rest == "" {
+			rest = "<end>"
+		}
+		if !strings.HasPrefix(rest, want[i]) {
+			t.Errorf("%s\npoints at %q, want %q", p, rest, want[i])
+		}
+	}
+}
+
+func TestGoodFileIsAcceptedWithoutErrors(t *testing.T) {
+	for _, path := range files(t, "good") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			if b, problems := parse(t, path); b == nil || problems.Err() != nil {
+				t.Errorf("refused: %v", problems)
+			}
+		})
+	}
+}
+
+func TestFileIsReadInFull(t *testing.T) {
+	controls := testControls()
+	got, problems := baseline.Parse("design.yaml", read(t, "testdata", "good", "design.yaml"), controls, now)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := &baseline.Baseline{
+		File:     "design.yaml",
+		Digest:   got.Digest,
+		Version:  1,
+		Reviewed: day(2026, 11, 1),
+		Organization: baseline.Organization{
+			ID:      "o-example1234",
+			Hub:     baseline.Hub{Account: "111111111111", Region: "us-east-1"},
+			Regions: []string{"us-east-1", "eu-west-1"},
+		},
+		Mode: baseline.Observe,
+		Controls: []baseline.Setting{
+			{Control: "s3-bucket-public-access", Mode: baseline.Enforce, Line: 7},
+			{Control: "iam-access-key-rotation", Mode: baseline.Approve, Params: &rotation{90, 14}, Line: 8},
+		},
+		Overrides: []baseline.Override{{
+			Match: baseline.Match{
+				Accounts:            []string{"222222222222"},
+				OrganizationalUnits: []string{"ou-ab12-11111111"},
+				Tags:                map[string]string{"env": "dev"},
+			},
+			Controls: []string{"ec2-*"},
+			Mode:     baseline.Observe,
+			Line:     10,
+		}},
+		Exemptions: []baseline.Exemption{{
+			Control:  "s3-bucket-public-access",
+			Resource: "arn:aws:s3:::www.example.com",
+			Reason:   "public website",
+			Owner:    "web@example.com",
+			Expires:  day(2027, 3, 31),
+			Line:     12,
+		}},
+		Protected: baseline.Protected{Principals: []string{"arn:aws:iam::*:role/break-glass"}},
+		Limits:    baseline.Limits{ChangesPerAccountPerHour: 50, RoundsPerResource: 3},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the baseline differs (-want +got):\n%s", diff)
+	}
+	if got.Controls[1].Params != controls[3].Params {
+		t.Error("the setting's params are not those of the control")
+	}
+}
+
+func TestFileWithoutModeAndLimitsObservesWithinTheDefaultLimits(t *testing.T) {
+	b, problems := parse(t, "testdata/good/minimal.yaml")
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := baseline.Limits{ChangesPerAccountPerHour: 50, RoundsPerResource: 3}
+	if b.Mode != baseline.Observe || b.Limits != want {
+		t.Errorf("mode %s, limits %+v, want observe and %+v", b.Mode, b.Limits, want)
+	}
+}
+
+func TestOnlyListedRegionsAreGoverned(t *testing.T) {
+	b, problems := parse(t, "testdata/good/minimal.yaml")
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "eu-west-2": false, "": false} {
+		if got := b.Governs(region); got != want {
+			t.Errorf("Governs(%q) = %v, want %v", region, got, want)
+		}
+	}
+}
+
+func TestDigestIsThatOfTheBytes(t *testing.T) {
+	minimal := read(t, "testdata/good/minimal.yaml")
+	a, _ := baseline.Parse("a.yaml", minimal, nil, now)
+	b, _ := baseline.Parse("b.yaml", minimal, nil, now)
+	c, _ := baseline.Parse("a.yaml", append(minimal, '\n'), nil, now)
+	if a.Digest != b.Digest || a.Digest == c.Digest || len(a.Digest) != 64 {
+		t.Errorf("digests %q, %q and %q: want the first two equal, the third different, all of 64 digits", a.Digest, b.Digest, c.Digest)
+	}
+}
+
+func TestReviewFallsDueAfterSixMonths(t *testing.T) {
+	file := string(read(t, "testdata/good/minimal.yaml"))
+	for _, test := range []struct {
+		reviewed string
+		want     string
+	}{
+		{"2026-05-23", ""},
+		{"2026-05-22", "older than six months"},
+		{"2026-11-22", ""},
+		// In Kiribati it is tomorrow already.
+		{"2026-11-23", ""},
+		{"2026-11-24", "in the future"},
+	} {
+		_, problems := baseline.Parse("b.yaml", []byte(strings.Replace(file, "2026-11-01", test.reviewed, 1)), nil, now)
+		got := problems.Error()
+		if (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
+			t.Errorf("reviewed %s: got %q, want %q", test.reviewed, got, test.want)
+		}
+	}
+}
+
+func TestUnreadableBytesAreRefusedWhereTheyStand(t *testing.T) {
+	good := string(read(t, "testdata/good/minimal.yaml"))
+	line := strings.Count(good, "\n") + 1
+	for name, test := range map[string]struct {
+		data   string
+		line   int
+		column int
+		want   string
+	}{
+		"no bytes":           {"", 1, 1, "empty"},
+		"blank":              {"\n\n", 1, 1, "empty"},
+		"null":               {"~", 1, 1, "empty"},
+		"too large":          {good + "#" + strings.Repeat("x", 1<<20), 1, 1, "may hold at most 1048576"},
+		"not UTF-8":          {good + "# h\xf6flich", line, 4, "UTF-8"},
+		"UTF-16":             {"\xff\xfev\x00e\x00", 1, 1, "UTF-8"},
+		"NUL":                {good + "\x00", line, 1, "U+0000"},
+		"line separator":     {good + "# é\u2028mode: off", line, 4, "U+2028"},
+		"next line":          {good + "#\u0085mode: off", line, 2, "U+0085"},
+		"bare return":        {good + "#\rmode: off", line, 2, "U+000D"},
+		"right to left":      {good + "# \u202eedoc", line, 3, "U+202E"},
+		"alias bomb":         {"a: &a [x]\nb: &b [*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n", 4, 17, "aliases are not supported"},
+		"alias of itself":    {"a: &a [*a]", 1, 4, "anchors are not supported"},
+		"alias of nothing":   {"a: *a", 1, 4, "unknown anchor"},
+		"colon and blank":    {"a: b: c", 1, 5, "quote a value that holds a colon"},
+		"reserved character": {"a: @b", 1, 4, "quote a value that begins with @"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, problems := baseline.Parse("b.yaml", []byte(test.data), testControls(), now)
+			if b != nil || len(problems) == 0 {
+				t.Fatalf("the file was accepted; problems: %v", problems)
+			}
+			if !slices.ContainsFunc(problems, func(p baseline.Problem) bool {
+				return p.Line == test.line && p.Column == test.column && strings.Contains(p.Message, test.want)
+			}) {
+				t.Errorf("got %s, want %d:%d with %q", problems, test.line, test.column, test.want)
+			}
+		})
+	}
+}
+
+func TestFileOfWindowsIsAccepted(t *testing.T) {
+	data := bytes.ReplaceAll(read(t, "testdata/good/design.yaml"), []byte("\n"), []byte("\r\n"))
+	if _, problems := baseline.Parse("b.yaml", append([]byte("\uFEFF"), data...), testControls(), now); problems.Err() != nil {
+		t.Error(problems)
+	}
+}
+
+func TestParamsReplaceOnlyTheDefaultsThatTheyName(t *testing.T) {
+	controls := testControls()
+	_, problems := baseline.Parse("b.yaml", []byte(string(read(t, "testdata/good/minimal.yaml"))+`
+controls:
+  iam-access-key-rotation: {params: {max-age-days: 30}}
+  test-kinds:
+    mode: "off"
+    params:
+      on: true
+      wait: 36h
+      labels: [a, b]
+      nested: {count: 5}
+      list: [{count: 1}, {names: [x]}]
+      weights: {a: 1.5}
+      pair: [1, 2]
+      small: {value: -128}
+      since: 2026-01-01
+`), controls, now)
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	if diff := cmp.Diff(&rotation{MaxAgeDays: 30, WarnDays: 7}, controls[3].Params); diff != "" {
+		t.Errorf("rotation differs (-want +got):\n%s", diff)
+	}
+	since := day(2026, 1, 1)
+	want := kinds{
+		On: true, Name: "default", Wait: 36 * time.Hour, Labels: []string{"a", "b"},
+		Nested: nested{Count: 5}, List: []nested{{Count: 1}, {Names: []string{"x"}}},
+		Weights: map[string]float64{"a": 1.5}, Pair: [2]int{1, 2}, Since: &since,
+	}
+	want.Small.Value = -128
+	if diff := cmp.Diff(want, *controls[4].Params.(*kinds)); diff != "" {
+		t.Errorf("kinds differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestParamsStayAsTheyWereIfTheFileIsRefused(t *testing.T) {
+	controls := testControls()
+	_, problems := baseline.Parse("b.yaml", []byte(string(read(t, "testdata/good/minimal.yaml"))+`
+controls:
+  test-kinds: {params: {name: new, labels: [new], weights: {new: 2}}}
+  nothing: {mode: off}
+`), controls, now)
+	if problems.Err() == nil {
+		t.Fatal("the file was accepted")
+	}
+	want := testControls()
+	for i := range want {
+		if diff := cmp.Diff(want[i].Params, controls[i].Params); diff != "" {
+			t.Errorf("params of %s were changed (-want +got):\n%s", want[i].ID, diff)
+		}
+	}
+}
+
+func TestProblemsAreAnErrorOnlyIfOneIsNoWarning(t *testing.T) {
+	warning := baseline.Problem{File: "b.yaml", Line: 2, Column: 3, Message: "old", Warning: true}
+	fault := baseline.Problem{File: "b.yaml", Line: 4, Column: 1, Message: "bad"}
+	if err := (baseline.Problems{warning}).Err(); err != nil {
+		t.Errorf("a warning became the error %v", err)
+	}
+	if err := (baseline.Problems(nil)).Err(); err != nil {
+		t.Errorf("nothing became the error %v", err)
+	}
+	err := baseline.Problems{warning, fault}.Err()
+	var problems baseline.Problems
+	if !errors.As(err, &problems) || len(problems) != 2 {
+		t.Fatalf("error %v, want both problems", err)
+	}
+	if got, want := err.Error(), "b.yaml:2:3: warning: old\nb.yaml:4:1: bad"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	data, controls := read(b, "..", "..", "baseline.yaml"), testControls()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, problems := baseline.Parse("baseline.yaml", data, controls, now); problems.Err() != nil {
+			b.Fatal(problems)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package baseline_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/snapback-aws/snapback/pkg/baseline"
+)
+
+// example matches a line that is to be used without its #: what follows is no
+// blank, or the deeper indentation of an example's inner lines.
+var example = regexp.MustCompile(`^#(\S|  )`)
+
+// examples returns the blocks of example lines, as the numbers of their first
+// line and of the line behind them.
+func examples(lines []string) [][2]int {
+	var blocks [][2]int
+	for i := 0; i < len(lines); i++ {
+		start := i
+		for i < len(lines) && example.MatchString(lines[i]) && !prose(lines[start]) {
+			i++
+		}
+		if i > start {
+			blocks = append(blocks, [2]int{start, i})
+		}
+	}
+	return blocks
+}
+
+// prose reports whether a line can't begin an example: an example begins with
+// a key of the file.
+func prose(line string) bool { return strings.HasPrefix(line, "#  ") }
+
+func uncomment(lines []string, block [2]int) []string {
+	out := append([]string(nil), lines...)
+	for i := block[0]; i < block[1]; i++ {
+		out[i] = strings.TrimPrefix(out[i], "#")
+	}
+	return out
+}
+
+// check fails the test if a file has errors, or warnings other than those that
+// its tags and limits bring.
+func check(t *testing.T, lines []string) *baseline.Baseline {
+	t.Helper()
+	b, problems := baseline.Parse("baseline.yaml", []byte(strings.Join(lines, "\n")), testControls()[:2], now)
+	for _, p := range problems {
+		if !p.Warning || !strings.Contains(p.Message, "tag") && !strings.Contains(p.Message, "limits") {
+			t.Errorf("%s\n%s", p, lines[p.Line-1])
+		}
+	}
+	return b
+}
+
+func TestShippedFileObservesEverythingWithoutAnyProblem(t *testing.T) {
+	b, problems := baseline.Parse("baseline.yaml", read(t, "..", "..", "baseline.yaml"), testControls()[:2], now)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, c := range testControls()[:2] {
+		if d := b.Decide(baseline.Facts{Control: c.ID, Now: now}); d.Mode != baseline.Observe {
+			t.Errorf("%s is in mode %s because of %s, want observe", c.ID, d.Mode, d.Why)
+		}
+	}
+}
+
+func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
+	lines := strings.Split(string(read(t, "..", "..", "baseline.yaml")), "\n")
+	blocks := examples(lines)
+	if len(blocks) != 5 {
+		t.Fatalf("%d examples, want one each of controls, overrides, exemptions, protected and limits", len(blocks))
+	}
+	everything := lines
+	for _, block := range blocks {
+		name, _, _ := strings.Cut(strings.TrimPrefix(lines[block[0]], "#"), ":")
+		t.Run(name, func(t *testing.T) { check(t, uncomment(lines, block)) })
+		everything = uncomment(everything, block)
+	}
+	b := check(t, everything)
+	if b == nil || len(b.Controls) != 2 || len(b.Overrides) != 2 || len(b.Exemptions) != 1 || len(b.Protected.Principals) != 1 {
+		t.Errorf("the examples together give %+v", b)
+	}
+}

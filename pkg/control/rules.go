@@ -1,0 +1,56 @@
+package control
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/snapback-aws/snapback/pkg/event"
+)
+
+// Rule is one EventBridge rule of a domain.
+type Rule struct {
+	Name    string // "storage-s3", "storage-config", "storage-config-2"
+	Pattern event.Pattern
+}
+
+// Rules are the EventBridge rules that bring a domain the events its controls
+// are triggered by: one for each source of CloudTrail calls and one for AWS
+// Config, split where a pattern would be longer than EventBridge takes. The
+// same controls always give the same rules.
+//
+// Failed and read-only calls are not filtered here: a filter that is wrong
+// about AWS's records loses violations without a word, while the function
+// dismisses such an event without a call.
+func (d Domain) Rules() []Rule {
+	calls := map[string][]string{}
+	var types []string
+	for i := range d.Controls {
+		c := &d.Controls[i]
+		types = append(types, c.ConfigTypes()...)
+		for _, t := range c.Triggers {
+			calls[t.Source] = append(calls[t.Source], t.Names...)
+		}
+	}
+	var rules []Rule
+	for _, source := range slices.Sorted(maps.Keys(calls)) {
+		service, _, _ := strings.Cut(source, ".")
+		rules = append(rules, d.rules(service, event.Split(calls[source], func(names []string) event.Pattern {
+			return event.Calls(source, names)
+		}))...)
+	}
+	return append(rules, d.rules("config", event.Split(types, event.ConfigResources))...)
+}
+
+func (d Domain) rules(source string, patterns []event.Pattern) []Rule {
+	var rules []Rule
+	for i, p := range patterns {
+		name := d.Name + "-" + source
+		if i > 0 {
+			name += "-" + strconv.Itoa(i+1)
+		}
+		rules = append(rules, Rule{name, p})
+	}
+	return rules
+}

@@ -1,0 +1,91 @@
+package control
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/snapback-aws/snapback/pkg/event"
+)
+
+// Named is the Targets of calls that name one resource by its ID at a path of
+// the CloudTrail record: Named("requestParameters.bucketName").
+func Named(path string) func(*event.Call) []Target {
+	return func(call *event.Call) []Target {
+		id := call.Get(path).String()
+		if id == "" {
+			return nil
+		}
+		return []Target{{ID: id}}
+	}
+}
+
+// Foreign says why an event may not reach the target: the target is not in the
+// account whose bus sent the event. Empty if it is.
+func (t Target) Foreign(e *event.Event) string {
+	if t.Account == e.Account {
+		return ""
+	}
+	return fmt.Sprintf("The event came from the bus of account %s but names %s.", e.Account, t)
+}
+
+// Targets finds the resources of this control's type that an event concerns;
+// none if the event is no reason to look at any. No call is made.
+func (c *Control) Targets(e *event.Event) []Target {
+	if e.Dismiss() != "" {
+		return nil
+	}
+	switch detail := e.Detail.(type) {
+	case *event.Call:
+		return c.callTargets(detail)
+	case *event.Item:
+		return c.configTargets(detail.Resource)
+	case *event.Compliance:
+		return c.configTargets(detail.Resource)
+	}
+	return nil
+}
+
+func (c *Control) callTargets(call *event.Call) []Target {
+	var targets []Target
+	for _, trigger := range c.Triggers {
+		if trigger.Source != call.Source || !slices.Contains(trigger.Names, call.Name) {
+			continue
+		}
+		for _, t := range trigger.Targets(call) {
+			if t.Region == "" {
+				t.Region = call.Region
+			}
+			t.Type = c.Type
+			t.Account = call.Account
+			t.Account = c.owner(call, t)
+			if !slices.Contains(targets, t) {
+				targets = append(targets, t)
+			}
+		}
+	}
+	return targets
+}
+
+// owner is the account that the record names as the resource's owner, which is
+// another one than the record's in the caller's copy of a call across accounts.
+func (c *Control) owner(call *event.Call, t Target) string {
+	arn := c.ARN(t)
+	for _, r := range call.Get("resources").Array() {
+		if owner := r.Get("accountId").String(); owner != "" && r.Get("ARN").String() == arn {
+			return owner
+		}
+	}
+	return t.Account
+}
+
+func (c *Control) configTargets(r event.Resource) []Target {
+	if !slices.Contains(c.ConfigTypes(), r.Type) {
+		return nil
+	}
+	return []Target{{Account: r.Account, Region: r.Region, Type: c.Type, ID: r.ID}}
+}
+
+// ConfigTypes are the Config resource types whose events concern the control.
+func (c *Control) ConfigTypes() []string {
+	return append([]string{c.Type}, c.AlsoTypes...)
+}

@@ -1,0 +1,13 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// ShortVerification lets a test that needs every read-back fail go on at once.
+func ShortVerification(t *testing.T) {
+	before := verifyWaits
+	verifyWaits = make([]time.Duration, len(before))
+	t.Cleanup(func() { verifyWaits = before })
+}

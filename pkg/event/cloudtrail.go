@@ -1,0 +1,210 @@
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Call is a CloudTrail record: one API call or console sign-in.
+type Call struct {
+	ID      string
+	Time    time.Time
+	Source  string // eventSource: "s3.amazonaws.com"
+	Name    string // eventName, which may differ from the API's name
+	Region  string
+	Account string // recipientAccountId: the account whose trail wrote the record
+	Actor   Actor
+	// ErrorCode is set if the call failed: nothing was changed.
+	ErrorCode string
+	ReadOnly  bool
+
+	record gjson.Result
+}
+
+func (c *Call) account() string { return c.Account }
+
+func (c *Call) dismiss() string {
+	switch {
+	case c.ErrorCode != "":
+		return fmt.Sprintf("the call failed (%.100s)", c.ErrorCode)
+	case c.ReadOnly:
+		return "the call only reads"
+	}
+	return ""
+}
+
+// Get reads the record by a path in the syntax of gjson:
+// "requestParameters.bucketName". Only identities are to be read from it.
+func (c *Call) Get(path string) gjson.Result { return c.record.Get(path) }
+
+// Actor is who made a call, as CloudTrail's userIdentity tells it. Source:
+// CloudTrail user guide, userIdentity element.
+type Actor struct {
+	Type      string `json:"type"` // IAMUser, AssumedRole, Root, AWSService, IdentityCenterUser, …
+	ARN       string `json:"arn,omitempty"`
+	Account   string `json:"account,omitempty"`
+	Principal string `json:"principalId,omitempty"`
+	// Name is the user's name, the session's name, "root", or the service; empty
+	// for a caller of another account, of whom CloudTrail tells no name.
+	Name      string `json:"name,omitempty"`
+	AccessKey string `json:"accessKeyId,omitempty"`
+	// Issuer is the role or user whose credentials opened the session.
+	Issuer *Issuer `json:"sessionIssuer,omitempty"`
+	MFA    bool    `json:"mfa"`
+	// Address is where the call came from: an IP address or an AWS service.
+	Address   string `json:"sourceAddress,omitempty"`
+	UserAgent string `json:"userAgent,omitempty"`
+	// InvokedBy is the AWS service that called on the actor's behalf.
+	InvokedBy string `json:"invokedBy,omitempty"`
+	// OnBehalfOf is the Identity Center user for whom the call was made.
+	OnBehalfOf *IdentityCenterUser `json:"onBehalfOf,omitempty"`
+}
+
+// Issuer is the source of a session's credentials.
+type Issuer struct {
+	Type      string `json:"type,omitempty"`
+	ARN       string `json:"arn,omitempty"`
+	Account   string `json:"account,omitempty"`
+	Principal string `json:"principalId,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+// IdentityCenterUser is a user of IAM Identity Center.
+type IdentityCenterUser struct {
+	UserID        string `json:"userId"`
+	IdentityStore string `json:"identityStoreArn,omitempty"`
+}
+
+func decodeCall(record gjson.Result) (*Call, error) {
+	c := &Call{record: record, ErrorCode: record.Get("errorCode").String(), ReadOnly: record.Get("readOnly").Bool()}
+	var stamp string
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"eventSource", &c.Source}, {"eventName", &c.Name}, {"awsRegion", &c.Region}, {"eventTime", &stamp}} {
+		var err error
+		if *f.to, err = text(record, f.name); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if c.Time, err = parseTime("detail.eventTime", stamp); err != nil {
+		return nil, err
+	}
+	if c.Account, err = accountAt(record, "recipientAccountId"); err != nil {
+		return nil, err
+	}
+	c.ID = record.Get("eventID").String()
+	c.Actor = decodeActor(record)
+	return c, nil
+}
+
+func decodeActor(record gjson.Result) Actor {
+	id := record.Get("userIdentity")
+	a := Actor{
+		Type:      id.Get("type").String(),
+		ARN:       id.Get("arn").String(),
+		Account:   id.Get("accountId").String(),
+		Principal: id.Get("principalId").String(),
+		Name:      id.Get("userName").String(),
+		AccessKey: id.Get("accessKeyId").String(),
+		MFA: id.Get("sessionContext.attributes.mfaAuthenticated").Bool() ||
+			record.Get("additionalEventData.MFAUsed").String() == "Yes",
+		Address:   record.Get("sourceIPAddress").String(),
+		UserAgent: record.Get("userAgent").String(),
+		InvokedBy: id.Get("invokedBy").String(),
+	}
+	if s := id.Get("sessionContext.sessionIssuer"); s.Get("arn").Exists() || s.Get("principalId").Exists() {
+		a.Issuer = &Issuer{
+			Type:      s.Get("type").String(),
+			ARN:       s.Get("arn").String(),
+			Account:   s.Get("accountId").String(),
+			Principal: s.Get("principalId").String(),
+			Name:      s.Get("userName").String(),
+		}
+	}
+	if b := id.Get("onBehalfOf"); b.IsObject() {
+		a.OnBehalfOf = &IdentityCenterUser{UserID: b.Get("userId").String(), IdentityStore: b.Get("identityStoreArn").String()}
+	}
+	switch {
+	case a.Name != "":
+	case a.Type == "Root":
+		a.Name = "root"
+	case strings.Contains(a.ARN, ":assumed-role/"), strings.Contains(a.ARN, ":federated-user/"):
+		a.Name = a.ARN[strings.LastIndexByte(a.ARN, '/')+1:]
+	default:
+		a.Name = a.InvokedBy
+	}
+	return a
+}
+
+// fromRecord puts a bare CloudTrail record into the envelope in which
+// EventBridge would have delivered it.
+func fromRecord(record gjson.Result, data []byte) (*Event, error) {
+	c, err := decodeCall(record)
+	var fault *FieldError
+	if errors.As(err, &fault) {
+		fault.Field = strings.TrimPrefix(fault.Field, "detail.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.ID == "" {
+		return nil, &FieldError{"eventID", "is missing: it becomes the event's ID"}
+	}
+	service, _, _ := strings.Cut(c.Source, ".")
+	return &Event{
+		ID:         c.ID,
+		Source:     "aws." + service,
+		DetailType: recordDetailType(record.Get("eventType").String()),
+		Account:    c.Account,
+		Region:     c.Region,
+		Time:       c.Time,
+		Detail:     c,
+		// Few events of a log are matched: the envelope is written when asked for.
+		raw: sync.OnceValue(func() []byte { return envelope(c, service, record, data) }),
+	}, nil
+}
+
+// recordDetailType is the detail type under which EventBridge delivers
+// CloudTrail's event types.
+func recordDetailType(eventType string) string {
+	switch eventType {
+	case "AwsConsoleSignIn":
+		return SignInViaCloudTrail
+	case "AwsServiceEvent":
+		return "AWS Service Event via CloudTrail"
+	}
+	return CallViaCloudTrail
+}
+
+// envelope prints the EventBridge envelope of a bare record.
+func envelope(c *Call, service string, record gjson.Result, data []byte) []byte {
+	head, err := json.Marshal(struct {
+		Version    string   `json:"version"`
+		ID         string   `json:"id"`
+		DetailType string   `json:"detail-type"`
+		Source     string   `json:"source"`
+		Account    string   `json:"account"`
+		Time       string   `json:"time"`
+		Region     string   `json:"region"`
+		Resources  []string `json:"resources"`
+	}{
+		"0", c.ID, recordDetailType(record.Get("eventType").String()), "aws." + service,
+		c.Account, c.Time.UTC().Format(time.RFC3339), c.Region, []string{},
+	})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	out := make([]byte, 0, len(head)+len(data)+len(`,"detail":`))
+	out = append(out, head[:len(head)-1]...)
+	out = append(out, `,"detail":`...)
+	out = append(out, data...)
+	return append(out, '}')
+}

@@ -1,0 +1,162 @@
+// Package function is the Lambda side of the engine: it reads batches of
+// events from SQS, hands each to the engine side by side with the others, and
+// reports failed messages one by one, so that the queue hands out again only
+// those.
+package function
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/snapback-aws/snapback/pkg/alert"
+	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/facts"
+	"github.com/snapback-aws/snapback/pkg/ledger"
+)
+
+// Config is what a function reads from its environment at start.
+type Config struct {
+	Table    string // SNAPBACK_TABLE: name or ARN of the ledger's DynamoDB table
+	Topic    string // SNAPBACK_TOPIC: ARN of the SNS topic for alerts
+	Role     string // SNAPBACK_ROLE: name of the role to assume in each member account
+	Baseline string // SNAPBACK_BASELINE: the baseline file; default baseline.yaml beside the binary
+}
+
+// ReadConfig reads the configuration. Everything that is missing or malformed
+// is named at once.
+func ReadConfig(getenv func(string) string) (Config, error) {
+	c := Config{
+		Table: getenv("SNAPBACK_TABLE"), Topic: getenv("SNAPBACK_TOPIC"),
+		Role: getenv("SNAPBACK_ROLE"), Baseline: getenv("SNAPBACK_BASELINE"),
+	}
+	if c.Baseline == "" {
+		c.Baseline = filepath.Join(getenv("LAMBDA_TASK_ROOT"), "baseline.yaml")
+	}
+	var faults []string
+	for _, v := range []struct{ name, value, what string }{
+		{"SNAPBACK_TABLE", c.Table, "the name of the ledger's DynamoDB table"},
+		{"SNAPBACK_TOPIC", c.Topic, "the ARN of the SNS topic for alerts"},
+		{"SNAPBACK_ROLE", c.Role, "the name of the role to assume in member accounts"},
+	} {
+		if v.value == "" {
+			faults = append(faults, v.name+" is missing: set it to "+v.what)
+		}
+	}
+	if c.Topic != "" && (!strings.HasPrefix(c.Topic, "arn:") || strings.Count(c.Topic, ":") != 5) {
+		faults = append(faults, fmt.Sprintf("SNAPBACK_TOPIC is %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", c.Topic))
+	}
+	if len(faults) > 0 {
+		return c, errors.New(strings.Join(faults, "; "))
+	}
+	return c, nil
+}
+
+// Function is one domain's function: everything that is built once.
+type Function struct {
+	engine *engine.Engine
+	domain string
+	log    *slog.Logger
+}
+
+// New builds the function of a domain: reads the baseline, makes the clients.
+// It calls no AWS service.
+func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger) (*Function, error) {
+	data, err := os.ReadFile(c.Baseline)
+	if err != nil {
+		return nil, fmt.Errorf("read the baseline: %w", err)
+	}
+	b, problems := baseline.ParseDeployed(c.Baseline, data, domain.Controls)
+	if b == nil {
+		return nil, problems
+	}
+	cfg, err := cloud.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Function{
+		engine: &engine.Engine{
+			Controls: domain.Controls,
+			Baseline: b,
+			Sessions: cloud.NewSessions(cfg, c.Role, domain.Name),
+			Facts:    facts.New(cfg),
+			Ledger:   ledger.New(cfg, c.Table),
+			Alerts:   alert.NewTopic(cfg, c.Topic),
+		},
+		domain: domain.Name,
+		log:    log,
+	}, nil
+}
+
+// Main runs the function of a domain until Lambda stops it. If it can't start
+// it says why in one line.
+func Main(domain control.Domain) {
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	c, err := ReadConfig(os.Getenv)
+	var f *Function
+	if err == nil {
+		f, err = New(context.Background(), c, domain, log)
+	}
+	if err != nil {
+		log.Error("the function does not start", "domain", domain.Name, "error", err.Error())
+		os.Exit(1)
+	}
+	lambda.Start(f.Handle)
+}
+
+// spare is what is kept of an invocation's time to write down and report what
+// could not be finished.
+const spare = 2 * time.Second
+
+// Handle works on a batch, its messages side by side. The response names the
+// messages that the queue is to hand out again.
+func (f *Function) Handle(ctx context.Context, batch events.SQSEvent) (events.SQSEventResponse, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-spare))
+		defer cancel()
+	}
+	failed := make([]bool, len(batch.Records))
+	var side sync.WaitGroup
+	for i, message := range batch.Records {
+		side.Go(func() { failed[i] = !f.handle(ctx, message) })
+	}
+	side.Wait()
+	response := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
+	for i, message := range batch.Records {
+		if failed[i] {
+			response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: message.MessageId})
+		}
+	}
+	return response, nil
+}
+
+// handle works on one message, and reports whether the queue may forget it. A
+// panic fails its own message alone.
+func (f *Function) handle(ctx context.Context, message events.SQSMessage) (done bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.log.Error("panic", "message", message.MessageId, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			done = false
+		}
+	}()
+	done = true
+	for _, r := range f.engine.HandleJSON(ctx, message.MessageId, []byte(message.Body)) {
+		f.report(r)
+		done = done && r.Retry == nil
+	}
+	return done
+}

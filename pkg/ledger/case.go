@@ -1,0 +1,299 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/event"
+)
+
+// CaseVersion is the version of the item that this package writes. Readers
+// refuse a newer one. It rises when a field changes its meaning, not when one
+// is added.
+const CaseVersion = 1
+
+// Case is one violation and all that was done about it. Cases are kept for
+// years and hold no secrets.
+type Case struct {
+	Version int    `json:"version"`
+	ID      string `json:"case"` // "20261122-7k3m9x2q": the day and eight random characters
+	Control string `json:"control"`
+	// Severity is the control's, in Security Hub's words.
+	Severity control.Severity `json:"severity"`
+	Target   control.Target   `json:"target"`
+	ARN      string           `json:"arn"`
+	Mode     string           `json:"mode"`
+	// Baseline is the SHA-256 of the baseline file that decided.
+	Baseline string `json:"baseline,omitempty"`
+
+	// State is set while the case is live: see Live.State.
+	State   State           `json:"state,omitempty"`
+	Outcome control.Outcome `json:"outcome,omitempty"`
+	// Reason says what is or was wrong, or why the outcome is what it is.
+	Reason string `json:"reason"`
+	// Ended says how a case ended in which nothing was changed.
+	Ended string `json:"ended,omitempty"`
+
+	Event Event        `json:"event"`
+	Actor *event.Actor `json:"actor,omitempty"`
+	Steps []Step       `json:"steps,omitempty"`
+
+	Opened  time.Time `json:"opened"`
+	Closed  time.Time `json:"closed,omitempty,omitzero"`
+	Alerted time.Time `json:"alerted,omitempty,omitzero"`
+	// Previous is the case of the same target before this one.
+	Previous string `json:"previous,omitempty"`
+}
+
+// Event is the event that led to a case.
+type Event struct {
+	ID     string `json:"id"`
+	Source string `json:"source"`
+	// CloudTrail is the record's eventID, by which CloudTrail finds it.
+	CloudTrail string    `json:"cloudTrail,omitempty"`
+	Name       string    `json:"name"` // the call, the Config rule, or the finding type
+	Account    string    `json:"account"`
+	Region     string    `json:"region"`
+	Time       time.Time `json:"time"`
+}
+
+// Step is one change of a case.
+type Step struct {
+	Remedy string `json:"remedy"`
+	Reason string `json:"reason"`
+	// Before is the state when the case was opened. It stays the first one even
+	// if a crash left the change half made and another worker finished it.
+	Before json.RawMessage `json:"before"`
+	After  json.RawMessage `json:"after"`
+	// Digest names exactly this change of this target.
+	Digest   string          `json:"digest"`
+	Outcome  control.Outcome `json:"outcome,omitempty"`
+	Error    string          `json:"error,omitempty"`
+	Applied  time.Time       `json:"applied,omitempty,omitzero"`
+	Verified time.Time       `json:"verified,omitempty,omitzero"`
+}
+
+// Change is the step's change of the case's target.
+func (s Step) Change(t control.Target) control.Change {
+	return control.Change{Target: t, Reason: s.Reason, Before: s.Before, After: s.After}
+}
+
+// Digest names the violation: that of the first step's change, or, where none
+// could be planned, outcome and reason.
+func (c *Case) Digest() string {
+	if len(c.Steps) > 0 {
+		return c.Steps[0].Digest
+	}
+	return string(c.Outcome) + ": " + c.Reason
+}
+
+// NewID returns a case ID: the day in UTC, so that IDs sort by day, and 40
+// random bits, so that a person can read it out. The ledger refuses an ID that
+// is taken.
+func NewID(now time.Time) string {
+	return now.UTC().Format("20060102") + "-" + newName(8)
+}
+
+// newName returns n random characters of Crockford's base 32, which leaves out
+// letters that are mistaken for digits.
+func newName(n int) string {
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	random := make([]byte, n)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	for i, b := range random {
+		random[i] = alphabet[b%32]
+	}
+	return string(random)
+}
+
+// timeFormat is RFC 3339 in UTC with milliseconds, of fixed width so that the
+// text sorts by time.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+const lockSort = "lock"
+
+func caseKey(id string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"pk": str("case#" + id), "sk": str("case")}
+}
+
+func lockKey(t control.Target) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"pk": str("target#" + targetName(t)), "sk": str(lockSort)}
+}
+
+func liveKey(controlID string, t control.Target) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"pk": str("target#" + targetName(t)), "sk": str("control#" + controlID)}
+}
+
+func targetName(t control.Target) string {
+	return t.Account + "/" + t.Region + "/" + t.Type + "/" + t.ID
+}
+
+func str(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+func num(n int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+func text(v types.AttributeValue) string {
+	s, _ := v.(*types.AttributeValueMemberS)
+	if s == nil {
+		return ""
+	}
+	return s.Value
+}
+
+// item is the case as an item: its fields under their JSON names, the states
+// before and after as JSON text, and the keys of the indexes.
+func (c *Case) item() map[string]types.AttributeValue {
+	item, err := attributevalue.MarshalMapWithOptions(c, func(o *attributevalue.EncoderOptions) {
+		o.TagKey = "json"
+		o.OmitEmptyTime = true
+		o.EncodeTime = func(t time.Time) (types.AttributeValue, error) { return str(t.UTC().Format(timeFormat)), nil }
+	})
+	if err != nil {
+		panic(err) // a Case has no field that does not marshal
+	}
+	steps, _ := item["steps"].(*types.AttributeValueMemberL)
+	for i, s := range c.Steps {
+		step := steps.Value[i].(*types.AttributeValueMemberM).Value
+		step["before"], step["after"] = str(string(s.Before)), str(string(s.After))
+	}
+	for k, v := range caseKey(c.ID) {
+		item[k] = v
+	}
+	item["account"] = str(c.Target.Account)
+	item["day"] = str(c.Opened.UTC().Format(time.DateOnly))
+	// The target is kept twice: as a map to be read, and as the key of its index.
+	item["targetName"] = str(targetName(c.Target))
+	return item
+}
+
+func fromItem(item map[string]types.AttributeValue) (*Case, error) {
+	c := &Case{}
+	steps, _ := item["steps"].(*types.AttributeValueMemberL)
+	if steps != nil {
+		for _, s := range steps.Value {
+			m, ok := s.(*types.AttributeValueMemberM)
+			if !ok {
+				return nil, errors.New("a step is no map")
+			}
+			for _, key := range []string{"before", "after"} {
+				m.Value[key] = &types.AttributeValueMemberB{Value: []byte(text(m.Value[key]))}
+			}
+		}
+	}
+	if err := attributevalue.UnmarshalMapWithOptions(item, c, func(o *attributevalue.DecoderOptions) { o.TagKey = "json" }); err != nil {
+		return nil, err
+	}
+	if c.Version > CaseVersion {
+		return nil, fmt.Errorf("case %s is of version %d, this program reads up to %d: use a newer one", c.ID, c.Version, CaseVersion)
+	}
+	return c, nil
+}
+
+// Case reads a case. ErrNoCase if there is none.
+func (l *Ledger) Case(ctx context.Context, id string) (*Case, error) {
+	out, err := l.db.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: aws.String(l.table), Key: caseKey(id), ConsistentRead: aws.Bool(true),
+	})
+	if err != nil {
+		return nil, l.wrap("read case "+id, err)
+	}
+	if out.Item == nil {
+		return nil, fmt.Errorf("ledger table %s: case %s: %w", l.table, id, ErrNoCase)
+	}
+	c, err := fromItem(out.Item)
+	if err != nil {
+		return nil, l.wrap("read case "+id, err)
+	}
+	return c, nil
+}
+
+// Query chooses cases by exactly one of its fields.
+type Query struct {
+	Account string
+	Target  control.Target
+	State   State
+	Day     time.Time
+}
+
+// Cases yields the cases that q chooses, newest first. Indexes lag behind
+// writes, by less than a second as a rule.
+func (l *Ledger) Cases(ctx context.Context, q Query) iter.Seq2[*Case, error] {
+	index, key, value := "by-day", "day", q.Day.UTC().Format(time.DateOnly)
+	switch {
+	case q.Account != "":
+		index, key, value = "by-account", "account", q.Account
+	case q.Target != control.Target{}:
+		index, key, value = "by-target", "targetName", targetName(q.Target)
+	case q.State != "":
+		index, key, value = "by-state", "state", string(q.State)
+	}
+	return func(yield func(*Case, error) bool) {
+		pages := dynamodb.NewQueryPaginator(l.db, &dynamodb.QueryInput{
+			TableName: aws.String(l.table), IndexName: aws.String(index), ScanIndexForward: aws.Bool(false),
+			KeyConditionExpression:    aws.String("#key = :value"),
+			ExpressionAttributeNames:  map[string]string{"#key": key},
+			ExpressionAttributeValues: map[string]types.AttributeValue{":value": str(value)},
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(nil, l.wrap("list cases", err))
+				return
+			}
+			for _, item := range page.Items {
+				c, err := fromItem(item)
+				if err != nil {
+					err = l.wrap("list cases", err)
+				}
+				if !yield(c, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Schema is the table that a ledger needs: the only place where its keys and
+// indexes are declared.
+func Schema(table string) *dynamodb.CreateTableInput {
+	in := &dynamodb.CreateTableInput{
+		TableName:   aws.String(table),
+		BillingMode: types.BillingModePayPerRequest,
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
+			{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
+		},
+	}
+	for _, index := range []struct{ name, key string }{
+		{"by-account", "account"}, {"by-day", "day"}, {"by-state", "state"}, {"by-target", "targetName"},
+	} {
+		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: aws.String(index.name),
+			KeySchema: []types.KeySchemaElement{
+				{AttributeName: aws.String(index.key), KeyType: types.KeyTypeHash},
+				{AttributeName: aws.String("opened"), KeyType: types.KeyTypeRange},
+			},
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeAll},
+		})
+	}
+	for _, name := range []string{"pk", "sk", "account", "day", "opened", "state", "targetName"} {
+		in.AttributeDefinitions = append(in.AttributeDefinitions, types.AttributeDefinition{
+			AttributeName: aws.String(name), AttributeType: types.ScalarAttributeTypeS,
+		})
+	}
+	return in
+}
