@@ -2,8 +2,10 @@
 package main
 
 import (
+	"os"
+
 	"github.com/snapback-aws/snapback/pkg/controls/storage"
 	"github.com/snapback-aws/snapback/pkg/function"
 )
 
-func main() { function.Main(storage.Domain()) }
+func main() { os.Exit(function.Main(storage.Domain())) }

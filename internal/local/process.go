@@ -31,7 +31,7 @@ type process struct {
 	pid    int
 	out    *os.File // what it and its children print; has no name any more
 	exited chan struct{}
-	err    error // how it ended; read after exited is closed
+	err    error // how it ended, never nil; read after exited is closed
 	unhook func() bool
 }
 
@@ -69,7 +69,9 @@ func start(ctx context.Context, name string, cmd *exec.Cmd) (*process, error) {
 		}
 		started <- err
 		if err == nil {
-			p.err = cmd.Wait()
+			if p.err = cmd.Wait(); p.err == nil {
+				p.err = errors.New("exit status 0")
+			}
 			close(p.exited)
 		}
 	}()
@@ -128,7 +130,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 		err := ready(ctx)
 		select {
 		case <-p.exited:
-			return fmt.Errorf("start %s: it ended (%v); it printed:\n%s", p.name, p.err, p.tail())
+			return fmt.Errorf("start %s: it ended (%w); it printed:\n%s", p.name, p.err, p.tail())
 		default:
 		}
 		if err == nil {

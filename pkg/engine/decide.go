@@ -149,10 +149,10 @@ func (w *walk) verify(ctx context.Context, session *cloud.Session, step *ledger.
 	step.Outcome = control.Failed
 }
 
-// lease is until when a worker that works under ctx may hold a target: a
-// little longer than it can live.
+// lease is until when a worker that works under ctx may hold a target: longer
+// than it can live, and than a request of its can be under way after its end.
 func lease(ctx context.Context) time.Time {
-	const margin = 2 * time.Second
+	const margin = 6 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		return deadline.Add(margin)
 	}

@@ -129,6 +129,26 @@ func TestMissingTopicKeepsTheEventUntilTheAlertIsOut(t *testing.T) {
 	}
 }
 
+func TestRecordedCaseIsAlertedByTheNextDelivery(t *testing.T) {
+	s := newStage(t, "observe")
+	s.open(reports)
+	s.faults.set(always("Publish", http.StatusInternalServerError, "InternalError", "try again"))
+	first := s.handle(deleted)
+	if first.Retry == nil {
+		t.Error("the event is not handed out again, and its alert is lost")
+	}
+	s.faults.set(nil)
+	second := s.handle(deleted)
+	if second.Case != first.Case || second.Retry != nil {
+		t.Errorf("the redelivered event did not finish the case: %+v", second)
+	}
+	if a := s.alerts(); len(a) != 1 || a[0].Case != first.Case {
+		t.Errorf("want one alert of case %s, got %+v", first.Case, a)
+	}
+	s.handle(deleted)
+	s.noAlert()
+}
+
 func TestThrottledChangeIsFinishedByTheNextDelivery(t *testing.T) {
 	s := newStage(t, "enforce")
 	s.open(reports)

@@ -69,21 +69,17 @@ func (w *walk) way(ctx context.Context) error {
 	if err := w.decide(ctx); err != nil || w.ended() {
 		return err
 	}
-	change, gates, err := w.look(ctx)
 	w.worker = ledger.NewWorker(lease(ctx))
-	switch live := gates.Live; {
-	case errors.Is(err, control.ErrGone) && live == nil:
-		return w.end(control.Gone, "the resource no longer exists")
+	change, gates, err := w.look(ctx)
+	switch {
 	case err != nil && !errors.Is(err, control.ErrGone):
 		return w.unreadable(ctx, gates, err)
-	case live != nil && live.State == ledger.Open && time.Now().Before(gates.LeaseEnds):
+	case gates.Taken() && (gates.Begun() || change != nil):
 		return ledger.ErrBusy
-	case live != nil && live.State == ledger.Open:
-		return w.takeOver(ctx, live.Case, change, err)
+	case gates.Begun():
+		return w.takeOver(ctx, gates.Live.Case, change, err)
 	case change == nil:
 		return w.compliant(ctx, gates, err)
-	case time.Now().Before(gates.LeaseEnds):
-		return ledger.ErrBusy // another control's worker is changing the target
 	case w.decision.Mode == baseline.Approve:
 		return w.record(ctx, gates, control.AwaitingApproval, change.Reason, change)
 	case w.decision.Mode != baseline.Enforce || w.control.Remedy.Apply == nil:
@@ -210,9 +206,8 @@ func (w *walk) compliant(ctx context.Context, gates ledger.Gates, gone error) er
 // that.
 func (w *walk) unreadable(ctx context.Context, gates ledger.Gates, err error) error {
 	var gate *gateError
-	half := gates.Live != nil && gates.Live.State == ledger.Open // begun by a worker that was killed
-	if errors.As(err, &gate) || retryable(err) || half {
-		return err
+	if errors.As(err, &gate) || retryable(err) || gates.Begun() {
+		return err // a change that was begun is not given up for another outcome
 	}
 	return w.record(ctx, gates, control.Unreadable, cloud.Reason(err), nil)
 }

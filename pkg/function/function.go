@@ -101,9 +101,9 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 	}, nil
 }
 
-// Main runs the function of a domain until Lambda stops it. If it can't start
-// it says why in one line.
-func Main(domain control.Domain) {
+// Main runs the function of a domain for as long as Lambda wants it. If it
+// can't start it says why in one line and returns the exit code.
+func Main(domain control.Domain) int {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	c, err := ReadConfig(os.Getenv)
 	var f *Function
@@ -112,9 +112,10 @@ func Main(domain control.Domain) {
 	}
 	if err != nil {
 		log.Error("the function does not start", "domain", domain.Name, "error", err.Error())
-		os.Exit(1)
+		return 1
 	}
 	lambda.Start(f.Handle)
+	return 0
 }
 
 // spare is what is kept of an invocation's time to write down and report what

@@ -1,6 +1,7 @@
 package function
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -46,7 +47,7 @@ func (f *Function) report(r engine.Result) {
 		attrs = append(attrs, slog.Int64("ContainedAfter", r.Contained.Sub(r.EventTime).Milliseconds()))
 		metrics = append(metrics, metric{"ContainedAfter", "Milliseconds"})
 	}
-	f.log.LogAttrs(nil, level, "outcome", append(attrs, slog.Any("_aws", embedded(metrics)))...) //nolint:staticcheck // The handler reads no context.
+	f.log.LogAttrs(context.Background(), level, "outcome", append(attrs, slog.Any("_aws", embedded(metrics)))...)
 }
 
 func orNone(s string) string {

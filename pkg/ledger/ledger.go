@@ -79,6 +79,13 @@ type Gates struct {
 	Live *Live
 }
 
+// Taken reports whether a worker is on the target now.
+func (g Gates) Taken() bool { return time.Now().Before(g.LeaseEnds) }
+
+// Begun reports whether a worker, alive or not, has begun to change the target
+// for this control and not closed the case.
+func (g Gates) Begun() bool { return g.Live != nil && g.Live.State == Open }
+
 // Live is a case that is not closed.
 type Live struct {
 	Case string `dynamodbav:"case"`
@@ -132,9 +139,12 @@ func (l *Ledger) Read(ctx context.Context, controlID string, t control.Target) (
 		if err != nil {
 			return Gates{}, l.wrap("read the gates", err)
 		}
-		for _, item := range out.Responses[l.table] {
-			if err := g.add(item); err != nil {
-				return Gates{}, l.wrap("read the gates", err)
+		// There is one table, whether the answer calls it by its name or its ARN.
+		for _, items := range out.Responses {
+			for _, item := range items {
+				if err := g.add(item); err != nil {
+					return Gates{}, l.wrap("read the gates", err)
+				}
 			}
 		}
 		request = out.UnprocessedKeys
