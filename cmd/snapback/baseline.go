@@ -13,11 +13,10 @@ import (
 )
 
 func newBaseline() *cobra.Command {
-	parent := &cobra.Command{Use: "baseline", Short: "Look at the baseline file", Args: cobra.NoArgs}
-	parent.AddCommand(&cobra.Command{
+	return parent("baseline", "Look at the baseline file", &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Report every fault of a baseline file (default baseline.yaml)",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  want(0, 1, "at most one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := "baseline.yaml"
 			if len(args) > 0 {
@@ -26,32 +25,41 @@ func newBaseline() *cobra.Command {
 			return checkBaseline(cmd, file)
 		},
 	})
-	return parent
+}
+
+// problem is the JSON of a fault or a warning.
+type problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Warning bool   `json:"warning"`
+	Message string `json:"message"`
 }
 
 func checkBaseline(cmd *cobra.Command, file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("baseline check: %w", err)
+		return misuse("baseline check: %w", err)
 	}
 	b, problems := baseline.Parse(file, data, controls.All(), time.Now())
+	out, asJSON := cmd.OutOrStdout(), output(cmd) == "json"
 	for _, p := range problems {
-		if output(cmd) == "json" {
-			err = printJSON(cmd.OutOrStdout(), p)
+		if asJSON {
+			err = printJSON(out, problem{p.File, p.Line, p.Column, p.Warning, p.Message})
 		} else {
-			err = printf(cmd.ErrOrStderr(), "%s\n", p)
+			err = printf(out, "%s\n", p)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if b == nil {
+	switch {
+	case b == nil:
 		return errNotSo
-	}
-	if output(cmd) == "json" {
+	case asJSON:
 		return nil
 	}
-	return printf(cmd.OutOrStdout(), "%s: valid\n", file)
+	return printf(out, "%s: valid\n", file)
 }
 
 // loadBaseline reads a baseline for a command that works by it, with the
@@ -59,7 +67,7 @@ func checkBaseline(cmd *cobra.Command, file string) error {
 func loadBaseline(cmd *cobra.Command, file string) (*baseline.Baseline, []control.Domain, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--baseline: %w", err)
+		return nil, nil, misuse("%s: --baseline: %w", name(cmd), err)
 	}
 	domains := controls.Domains()
 	var all []control.Control
@@ -67,13 +75,13 @@ func loadBaseline(cmd *cobra.Command, file string) (*baseline.Baseline, []contro
 		all = append(all, d.Controls...)
 	}
 	b, problems := baseline.Parse(file, data, all, time.Now())
-	if b == nil {
-		return nil, nil, failure{problems}
-	}
 	for _, p := range problems {
 		if err := printf(cmd.ErrOrStderr(), "%s\n", p); err != nil {
 			return nil, nil, err
 		}
+	}
+	if b == nil {
+		return nil, nil, fmt.Errorf("%s: nothing was done: the baseline file %s has faults", name(cmd), file)
 	}
 	return b, domains, nil
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
@@ -26,15 +28,25 @@ type controlInfo struct {
 	Triggers    []string         `json:"triggers"`
 	Rationale   string           `json:"rationale"`
 	Hazard      string           `json:"hazard"`
-	Permissions []string         `json:"permissions"`
+	// Params are the control's parameters with their defaults.
+	Params      map[string]any `json:"params"`
+	Permissions []permission   `json:"permissions"`
 }
 
-func info(domain string, c *control.Control) controlInfo {
+// permission is one call of one of a control's steps.
+type permission struct {
+	Step     string `json:"step"`
+	Call     string `json:"call"`
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+}
+
+func info(domain string, c *control.Control) (controlInfo, error) {
 	i := controlInfo{
 		Control: c.ID, Domain: domain, Title: c.Title, Severity: c.Severity, Type: c.Type,
 		Remedy: c.Remedy.Name, Changes: c.Remedy.Apply != nil, Reversible: c.Remedy.Undo != nil,
-		SecurityHub: c.Standards.SecurityHub, CIS: c.Standards.CIS, ConfigRules: c.Standards.ConfigRules,
-		Rationale: c.Rationale, Hazard: c.Hazard, Triggers: []string{}, Permissions: c.Remedy.Permissions.Actions(),
+		SecurityHub: list(c.Standards.SecurityHub), CIS: list(c.Standards.CIS), ConfigRules: list(c.Standards.ConfigRules),
+		Rationale: c.Rationale, Hazard: c.Hazard, Triggers: []string{}, Permissions: []permission{}, Params: map[string]any{},
 	}
 	for _, t := range c.Triggers {
 		for _, name := range t.Names {
@@ -44,23 +56,46 @@ func info(domain string, c *control.Control) controlInfo {
 	for _, t := range c.ConfigTypes() {
 		i.Triggers = append(i.Triggers, "config:"+t)
 	}
-	return i
+	p := c.Remedy.Permissions
+	for _, step := range []struct {
+		name string
+		of   []control.Permission
+	}{{"list", p.List}, {"plan", p.Plan}, {"apply", p.Apply}, {"undo", p.Undo}} {
+		for _, p := range step.of {
+			i.Permissions = append(i.Permissions, permission{step.name, p.Call, p.Action, p.Resource})
+		}
+	}
+	if c.Params == nil {
+		return i, nil
+	}
+	text, err := yaml.Marshal(c.Params)
+	if err == nil {
+		err = yaml.Unmarshal(text, &i.Params)
+	}
+	if err != nil {
+		return i, fmt.Errorf("print the parameters of %s: %w", c.ID, err)
+	}
+	return i, nil
 }
+
+// list is never null in JSON.
+func list(of []string) []string { return append([]string{}, of...) }
 
 func newControls() *cobra.Command {
 	return &cobra.Command{
-		Use: "controls", Short: "List the controls", Args: cobra.NoArgs,
+		Use: "controls", Short: "List the controls", Args: want(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rows := [][]string{{"CONTROL", "SEVERITY", "DOMAIN", "STANDARDS", "WHAT HOLDS"}}
+			rows := [][]string{{"CONTROL", "SEVERITY", "DOMAIN", "WHAT HOLDS"}}
 			for _, d := range controls.Domains() {
 				for i := range d.Controls {
-					c := info(d.Name, &d.Controls[i])
-					if output(cmd) == "json" {
-						if err := printJSON(cmd.OutOrStdout(), c); err != nil {
-							return err
-						}
+					c, err := info(d.Name, &d.Controls[i])
+					if err == nil && output(cmd) == "json" {
+						err = printJSON(cmd.OutOrStdout(), c)
 					}
-					rows = append(rows, []string{c.Control, string(c.Severity), c.Domain, strings.Join(c.SecurityHub, " "), c.Title})
+					if err != nil {
+						return err
+					}
+					rows = append(rows, []string{c.Control, string(c.Severity), c.Domain, c.Title})
 				}
 			}
 			if output(cmd) == "json" {
@@ -73,49 +108,92 @@ func newControls() *cobra.Command {
 
 func newExplain() *cobra.Command {
 	return &cobra.Command{
-		Use: "explain CONTROL", Short: "Tell all about one control", Args: cobra.ExactArgs(1),
+		Use: "explain CONTROL", Short: "Tell all about one control", Args: want(1, 1, "the ID of one control"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var known []string
 			for _, d := range controls.Domains() {
 				for i := range d.Controls {
-					if c := &d.Controls[i]; c.ID == args[0] {
-						return explain(cmd, info(d.Name, c))
+					if d.Controls[i].ID != args[0] {
+						continue
 					}
-					known = append(known, d.Controls[i].ID)
+					c, err := info(d.Name, &d.Controls[i])
+					switch {
+					case err != nil:
+						return err
+					case output(cmd) == "json":
+						return printJSON(cmd.OutOrStdout(), c)
+					}
+					return explain(cmd.OutOrStdout(), c)
 				}
 			}
-			return fmt.Errorf("explain: no control %q: want one of %s", args[0], quoteAll(known))
+			return unknownControl(args[0])
 		},
 	}
 }
 
-func explain(cmd *cobra.Command, c controlInfo) error {
-	if output(cmd) == "json" {
-		return printJSON(cmd.OutOrStdout(), c)
+// unknownControl names the controls that may be meant.
+func unknownControl(id string) error {
+	probe := &cobra.Command{SuggestionsMinimumDistance: 3} // cobra's measure of likeness
+	for _, c := range controls.All() {
+		probe.AddCommand(&cobra.Command{Use: c.ID, Run: func(*cobra.Command, []string) {}})
 	}
+	if like := probe.SuggestionsFor(id); len(like) > 0 {
+		return misuse("explain: no control %q: did you mean %s?", id, oneOf(like))
+	}
+	return misuse("explain: no control %q: `snapback controls` lists them", id)
+}
+
+func explain(w io.Writer, c controlInfo) error {
+	if err := printf(w, "%s: %s\n\n%s\n\n", c.Control, c.Title, wrap(c.Rationale, columns)); err != nil {
+		return err
+	}
+	if c.Changes {
+		if err := printf(w, "%s\n\n", wrap("May break: "+c.Hazard, columns)); err != nil {
+			return err
+		}
+	}
+	if err := details(w, "", c.details()); err != nil {
+		return err
+	}
+	if len(c.Params) > 0 {
+		text, err := yaml.Marshal(c.Params)
+		if err != nil {
+			return err
+		}
+		if err := printf(w, "\nParameters, with their defaults:\n%s", text); err != nil {
+			return err
+		}
+	}
+	if err := printf(w, "\nLooked at after:\n  %s\n\n", strings.Join(c.Triggers, "\n  ")); err != nil {
+		return err
+	}
+	rows := [][]string{{"STEP", "IAM ACTION", "CALL", "ON"}}
+	for _, p := range c.Permissions {
+		rows = append(rows, []string{p.Step, p.Action, p.Call, p.Resource})
+	}
+	return table(w, rows)
+}
+
+func (c controlInfo) details() []detail {
 	changes := "nothing: it only reports"
 	switch {
-	case c.Changes && c.Reversible:
-		changes = "yes, and the change can be undone"
+	case c.Reversible:
+		changes = "yes (" + c.Remedy + "), and the change can be undone"
 	case c.Changes:
-		changes = "yes, and the change can NOT be undone"
+		changes = "yes (" + c.Remedy + "), and the change can NOT be undone"
 	}
-	rows := [][]string{
+	of := []detail{
 		{"Severity", string(c.Severity)},
 		{"Domain", c.Domain},
 		{"Resource", c.Type},
-		{"Security Hub", strings.Join(c.SecurityHub, ", ")},
-		{"CIS", strings.Join(c.CIS, ", ")},
-		{"Config rules", strings.Join(c.ConfigRules, ", ")},
 		{"Changes", changes},
 	}
-	w := cmd.OutOrStdout()
-	if err := printf(w, "%s: %s\n\n%s\n\nMay break: %s\n\n", c.Control, c.Title, c.Rationale, c.Hazard); err != nil {
-		return err
+	for _, standard := range []struct {
+		name string
+		of   []string
+	}{{"Security Hub", c.SecurityHub}, {"CIS", c.CIS}, {"Config rules", c.ConfigRules}} {
+		if len(standard.of) > 0 {
+			of = append(of, detail{standard.name, wrap(strings.Join(standard.of, ", "), columns-14)})
+		}
 	}
-	if err := table(w, rows); err != nil {
-		return err
-	}
-	return printf(w, "\nLooked at after:\n  %s\n\nIAM actions:\n  %s\n",
-		strings.Join(c.Triggers, "\n  "), strings.Join(c.Permissions, "\n  "))
+	return of
 }

@@ -3,19 +3,21 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
@@ -29,14 +31,17 @@ func newReplay() *cobra.Command {
 		Long: "Read CloudTrail log files or recorded events from files and folders (- is standard input), gzipped or not,\n" +
 			"and show which rule, control and resource each would reach and who did it. No call is made. A damaged file\n" +
 			"is reported and the rest still read; the exit code is then 1.",
-		Args: cobra.MinimumNArgs(1),
+		Args: want(1, math.MaxInt, "files or folders of events (- is standard input)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 			r := &replay{
-				out: out, errs: cmd.ErrOrStderr(), json: output(cmd) == "json", rules: compileRules(),
-				counts: map[string]map[string]int{},
+				out: out, errs: cmd.ErrOrStderr(), rules: compileRules(), counts: map[string]map[string]int{},
+				terminal: isTerminal(cmd.ErrOrStderr()),
 			}
-			r.terminal = isTerminal(cmd.ErrOrStderr())
+			if output(cmd) == "json" {
+				r.json = json.NewEncoder(out)
+				r.json.SetEscapeHTML(false)
+			}
 			err := r.paths(cmd.InOrStdin(), args)
 			return errors.Join(err, out.Flush())
 		},
@@ -47,14 +52,14 @@ func newReplay() *cobra.Command {
 type replay struct {
 	out      io.Writer
 	errs     io.Writer
-	json     bool
+	json     *json.Encoder // nil: text
 	terminal bool
 	rules    []replayDomain
-	damaged  bool
 
-	read, matched, ignored int
-	shown                  time.Time                 // when progress was last printed
-	counts                 map[string]map[string]int // what: which: matches
+	read, matched, ignored, damaged int
+
+	shown  time.Time                 // when progress was last printed
+	counts map[string]map[string]int // what: which: matches
 }
 
 // replayDomain is a domain with its rules ready to match.
@@ -99,7 +104,7 @@ func compileRules() []replayDomain {
 func (r *replay) paths(in io.Reader, paths []string) error {
 	for _, path := range paths {
 		if _, err := os.Stat(path); path != "-" && err != nil {
-			return fmt.Errorf("replay: %w", err)
+			return misuse("replay: %w", err)
 		}
 	}
 	for _, path := range paths {
@@ -107,19 +112,29 @@ func (r *replay) paths(in io.Reader, paths []string) error {
 		if path == "-" {
 			err = r.stream("standard input", in)
 		} else {
-			err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error { return r.visit(path, p, d, err) })
+			err = r.path(path)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := r.summary(); err != nil {
-		return err
+	switch {
+	case r.read == 0 && r.damaged == 0:
+		return fmt.Errorf("replay: no event in %s: in folders, files are read whose names end in %s",
+			strings.Join(paths, ", "), strings.Join(logSuffixes, ", "))
+	case r.damaged > 0:
+		return cmp.Or(r.summary(), errNotSo)
 	}
-	if r.damaged {
-		return errNotSo
+	return r.summary()
+}
+
+// path reads a file, or the files of a folder.
+func (r *replay) path(path string) error {
+	root := path
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		root += string(filepath.Separator) // follows a link to a folder
 	}
-	return nil
+	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error { return r.visit(root, p, d, err) })
 }
 
 // logSuffixes are the names of files that are read in folders; a file named on
@@ -164,36 +179,49 @@ func (r *replay) stream(name string, in io.Reader) error {
 
 // fault reports a file, or a part of it, that can't be read.
 func (r *replay) fault(name string, err error) error {
-	r.damaged = true
+	r.damaged++
+	if r.terminal {
+		_ = printf(r.errs, clearLine)
+	}
 	return printf(r.errs, "snapback: %s: %v\n", name, err)
 }
 
 func (r *replay) event(ev *event.Event) error {
 	r.read++
+	matches, why := []match{}, cmp.Or(ev.Dismiss(), ev.Mismatch())
+	if why == "" {
+		matches, why = r.match(ev)
+	}
+	if why != "" {
+		r.ignored++
+		if r.json == nil {
+			return nil // most events of a log end here
+		}
+	}
 	rec := record{
 		Event: ev.ID, Source: ev.Source, Name: ev.DetailType, Account: ev.Account, Region: ev.Region, Time: ev.Time.UTC(),
-		Matches: []match{}, Ignored: ev.Dismiss(),
+		Matches: matches, Ignored: why,
 	}
 	if call, ok := ev.Detail.(*event.Call); ok {
 		rec.Source, rec.Name, rec.Actor = call.Source, call.Name, &call.Actor
 	}
-	if rec.Ignored == "" {
-		if rec.Ignored = ev.Mismatch(); rec.Ignored == "" {
-			rec.Matches, rec.Ignored = r.match(ev)
-		}
-	}
-	if rec.Ignored != "" {
-		r.ignored++
-	} else {
+	if why == "" {
 		r.matched++
 		r.count(rec)
 	}
-	if r.json {
-		return printJSON(r.out, rec)
+	if r.json != nil {
+		return r.json.Encode(rec)
+	}
+	return r.print(rec)
+}
+
+func (r *replay) print(rec record) error {
+	if err := printf(r.out, "%s  %s  %s  %s by %s\n", rec.Time.Format(time.RFC3339), rec.Account, rec.Region,
+		plain(rec.Name, 60), plain(short(who(rec), rec.Account), 80)); err != nil {
+		return err
 	}
 	for _, m := range rec.Matches {
-		if err := printf(r.out, "%s  %s %s  %s  %s by %s -> %s %s\n", rec.Time.Format(time.RFC3339), rec.Account, rec.Region,
-			m.Rule, rec.Name, plain(who(rec), 100), m.Control, plain(m.Target.ID, 100)); err != nil {
+		if err := printf(r.out, "  %s -> %s  %s\n", m.Rule, m.Control, plain(m.Target.ID, 100)); err != nil {
 			return err
 		}
 	}
@@ -240,6 +268,19 @@ func who(rec record) string {
 	}
 }
 
+// short leaves out of an actor's ARN what the record has said already: "user/alice".
+func short(actor, account string) string {
+	a, err := arn.Parse(actor)
+	if err != nil || a.AccountID != account {
+		return actor
+	}
+	kind, _, ok := strings.Cut(a.Resource, "/")
+	if !ok {
+		return a.Resource
+	}
+	return kind + a.Resource[strings.LastIndexByte(a.Resource, '/'):]
+}
+
 // maxCounted bounds the summary: a log may name any number of actors.
 const maxCounted = 10_000
 
@@ -264,38 +305,48 @@ func (r *replay) count(rec record) {
 // error.
 func (r *replay) summary() error {
 	w := r.out
-	if r.json {
+	if r.json != nil {
 		w = r.errs
 	}
 	if r.terminal {
-		_ = printf(r.errs, "\r\x1b[K") // the line of progress
+		_ = printf(r.errs, clearLine)
 	}
-	if err := printf(w, "%d events read, %d would reach a control, %d would be ignored\n", r.read, r.matched, r.ignored); err != nil {
+	unread := ""
+	if r.damaged > 0 {
+		unread = fmt.Sprintf("; parts that could not be read: %d", r.damaged)
+	}
+	if err := printf(w, "events: %d, of which %d would reach a control and %d would be ignored%s\n",
+		r.read, r.matched, r.ignored, unread); err != nil {
 		return err
 	}
 	for _, what := range []string{"control", "actor", "account"} {
-		counts := r.counts[what]
-		names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-			return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
-		})
-		rows := [][]string{}
-		for _, n := range names[:min(len(names), 20)] {
-			rows = append(rows, []string{"  " + plain(n, 120), fmt.Sprint(counts[n])})
-		}
-		if len(names) > 20 {
-			rows = append(rows, []string{fmt.Sprintf("  and %d more", len(names)-20), ""})
-		}
-		if len(rows) == 0 {
-			continue
-		}
-		if err := printf(w, "by %s\n", what); err != nil {
-			return err
-		}
-		if err := table(w, rows); err != nil {
+		if err := printCounts(w, what, r.counts[what]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printCounts prints the highest counts.
+func printCounts(w io.Writer, what string, counts map[string]int) error {
+	if len(counts) == 0 {
+		return nil
+	}
+	const most = 20
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	rows := [][]string{{"EVENTS", strings.ToUpper(what)}}
+	for _, n := range names[:min(len(names), most)] {
+		rows = append(rows, []string{fmt.Sprint(counts[n]), plain(n, columns)})
+	}
+	if len(names) > most {
+		rows = append(rows, []string{"", fmt.Sprintf("and %d more", len(names)-most)})
+	}
+	if err := printf(w, "\n"); err != nil {
+		return err
+	}
+	return table(w, rows)
 }
 
 // progress is a line on the terminal, once a second.
@@ -304,10 +355,5 @@ func (r *replay) progress(name string) {
 		return
 	}
 	r.shown = time.Now()
-	_ = printf(r.errs, "\r\x1b[K%d events read, now %s", r.read, plain(filepath.Base(name), 50)) // a hint alone
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	_ = printf(r.errs, clearLine+"%d events read, now %s", r.read, plain(filepath.Base(name), 50)) // a hint alone
 }

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -37,7 +40,7 @@ func newRun() *cobra.Command {
 		Long: "Handle the events in the files (- is standard input) as the functions do: read the live state, decide by\n" +
 			"the baseline, change what it says is to be changed, verify, record and alert. A file holds EventBridge\n" +
 			"envelopes or CloudTrail records: one, JSON lines, an array or a log file, gzipped or not.",
-		Args: cobra.MinimumNArgs(1),
+		Args: want(1, math.MaxInt, "files of events (- is standard input)"),
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
 	}
 	f := cmd.Flags()
@@ -52,21 +55,24 @@ func newRun() *cobra.Command {
 func run(cmd *cobra.Command, o runOptions, files []string) error {
 	switch {
 	case o.table == "":
-		return errors.New("run: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE; nothing is changed before it is written down")
+		return misuse("run: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE; nothing is changed before it is written down")
 	case o.topic == "":
-		return errors.New("run: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
-	case !strings.HasPrefix(o.topic, "arn:"):
-		return fmt.Errorf("run: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", o.topic)
+		return misuse("run: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
+	case !arn.IsARN(o.topic):
+		return misuse("run: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", o.topic)
+	case o.own && cmd.Flags().Changed("role"):
+		return misuse("run: --role and --own-credentials don't go together: choose one")
 	}
 	for _, file := range files {
 		if _, err := os.Stat(file); file != "-" && err != nil {
-			return fmt.Errorf("run: %w", err)
+			return misuse("run: %w", err)
 		}
 	}
 	engines, err := newEngines(cmd, o)
 	if err != nil {
 		return err
 	}
+	defer untilInterrupted(cmd)()
 	good := true
 	for _, file := range files {
 		ok, err := runFile(cmd, engines, file)
@@ -81,15 +87,32 @@ func run(cmd *cobra.Command, o runOptions, files []string) error {
 	return nil
 }
 
+// untilInterrupted makes the command's context end with the first interrupt,
+// after which the event at hand is still finished; a second one ends the
+// program at once.
+func untilInterrupted(cmd *cobra.Command) (undo func()) {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	cmd.SetContext(ctx)
+	quiet := context.AfterFunc(ctx, func() {
+		stop()
+		_ = printf(cmd.ErrOrStderr(), "snapback: finishing the event at hand; interrupt again to end at once\n") // a hint alone
+	})
+	return func() { quiet(); stop() }
+}
+
 // newEngines builds one engine for each domain, since each has its own role.
 func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
 	b, domains, err := loadBaseline(cmd, o.baseline)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := cloud.Load(cmd.Context())
+	cfg, err := connect(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("run: %w", err)
+		return nil, err
+	}
+	// Without its ledger every event would end as held, one after the other.
+	if _, err := openLedger(cfg, o.table).Read(cmd.Context(), "", control.Target{}); err != nil {
+		return nil, fmt.Errorf("run: %s", reason(err))
 	}
 	var engines []*engine.Engine
 	for _, d := range domains {
@@ -114,14 +137,19 @@ func runFile(cmd *cobra.Command, engines []*engine.Engine, file string) (bool, e
 	defer func() { _ = in.Close() }() // it was only read
 	good, any := true, false
 	for ev, err := range event.Read(in) {
+		if cmd.Context().Err() != nil {
+			return false, fmt.Errorf("run: interrupted: %s is not read to its end", file)
+		}
 		any = true
-		results := []engine.Result{}
+		var results []engine.Result
 		if err != nil {
-			results = append(results, engine.Result{
+			results = []engine.Result{{
 				Outcome: control.Refused, Reason: fmt.Sprintf("%s: %v", file, err), Changes: []alert.Change{}, Calls: []string{},
-			})
+			}}
 		} else {
-			results = handle(cmd.Context(), engines, ev)
+			done := patience(cmd.ErrOrStderr(), "handling event "+plain(ev.ID, 60))
+			results = handle(context.WithoutCancel(cmd.Context()), engines, ev)
+			done()
 		}
 		for _, r := range results {
 			good = good && r.Retry == nil && fine(r.Outcome)
@@ -178,31 +206,39 @@ func fine(o control.Outcome) bool {
 }
 
 func printResult(cmd *cobra.Command, r engine.Result) error {
+	if r.Retry != nil {
+		if err := printf(cmd.ErrOrStderr(), "snapback: event %s is not done with; once this is mended, run it again: %s\n",
+			plain(r.Event, 80), plain(reason(r.Retry), 600)); err != nil {
+			return err
+		}
+	}
 	w := cmd.OutOrStdout()
 	if output(cmd) == "json" {
 		return printJSON(w, r)
 	}
-	head := []string{strings.ToUpper(string(r.Outcome))}
+	head := strings.ToUpper(string(r.Outcome))
 	if r.Control != "" {
-		head = append(head, r.Control)
+		head += "  " + r.Control
 	}
 	if r.Target != nil {
-		head = append(head, plain(r.Target.String(), 200))
+		head += "  " + plain(r.Target.String(), 200)
 	}
-	if err := printf(w, "%s\n  %s\n", strings.Join(head, "  "), plain(r.Reason, 600)); err != nil {
+	const indent = "  "
+	if err := printf(w, "%s\n%s%s\n", head, indent, strings.ReplaceAll(wrap(plain(r.Reason, 600), columns-2), "\n", "\n"+indent)); err != nil {
 		return err
 	}
+	var of []detail
 	for _, c := range r.Changes {
-		if err := printf(w, "  before %s\n  after  %s\n", stateText(c.Before), stateText(c.After)); err != nil {
-			return err
-		}
+		of = append(of, detail{"before", stateText(c.Before)}, detail{"after", stateText(c.After)})
 	}
 	if r.Case != "" {
-		if err := printf(w, "  case   %s\n", r.Case); err != nil {
-			return err
-		}
+		of = append(of, detail{"case", r.Case})
 	}
-	return printf(w, "  event  %s\n  calls  %d %s\n", plain(r.Event, 80), len(r.Calls), strings.Join(r.Calls, " "))
+	if r.Event != "" {
+		of = append(of, detail{"event", plain(r.Event, 80)})
+	}
+	made := fmt.Sprintf("%d %s", len(r.Calls), strings.Join(r.Calls, " "))
+	return details(w, indent, append(of, detail{"calls", wrap(strings.TrimSpace(made), columns-10)}))
 }
 
 func stateText[T ~[]byte](v T) string {

@@ -5,6 +5,7 @@ package alert
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -75,32 +76,41 @@ func FromCase(c *ledger.Case) Alert {
 	return a
 }
 
-// Subject is the first line an operator sees: outcome, control and resource in
-// at most 100 printable ASCII characters, as SNS demands (API reference,
-// Publish, Subject).
+// maxSubject is how many characters an SNS subject may have. Source: SNS API
+// reference, Publish ("less than 100 characters long").
+const maxSubject = 99
+
+// Subject is the first line an operator sees: outcome, control, resource and
+// account in printable ASCII characters, as e-mail demands. A name that is too
+// long is cut in its middle, so that the account is still told.
 func (a Alert) Subject() string {
-	parts := []string{"Snapback", strings.ToUpper(string(a.Outcome)) + ":"}
+	head := "Snapback " + strings.ToUpper(string(a.Outcome)) + ":"
 	if a.Control != "" {
-		parts = append(parts, a.Control)
+		head += " " + a.Control
 	}
+	name, tail := "an event", ""
 	switch {
 	case a.Target != nil:
-		parts = append(parts, a.Target.ID, "in", a.Account)
+		name, tail = a.Target.ID, " in "+clean(a.Account, maxWord)
 	case a.Event.Name != "":
-		parts = append(parts, a.Event.Name, "from", a.Account)
-	default:
-		parts = append(parts, "an event")
+		name, tail = a.Event.Name, " from "+clean(a.Account, maxWord)
 	}
-	subject := strings.Map(func(r rune) rune {
+	head, name, tail = ascii(head), ascii(clean(orDash(name), maxName)), ascii(tail)
+	if room := max(maxSubject-len(head)-len(" ")-len(tail), 10); len(name) > room {
+		name = name[:room/2] + "..." + name[len(name)-(room-room/2-3):]
+	}
+	subject := head + " " + name + tail
+	return subject[:min(len(subject), maxSubject)]
+}
+
+// ascii puts a question mark for whatever is not printable ASCII.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, strings.Join(parts, " "))
-	if len(subject) > 100 {
-		subject = subject[:97] + "..."
-	}
-	return subject
+	}, s)
 }
 
 // headlines say what happened and whether it is mended, in one line.
@@ -111,44 +121,53 @@ var headlines = map[control.Outcome]string{
 	control.Failed:           "NOT FIXED: the change could not be made, or did not hold.",
 	control.Held:             "HELD: the violation stands; nothing was changed.",
 	control.Unreadable:       "CAN'T TELL: the resource could not be read.",
-	control.Refused:          "REFUSED: an event that can't be trusted; nothing was changed.",
+	control.Refused:          "REFUSED: the event can't be trusted; nothing was changed.",
 }
 
 // Text is the e-mail's body: what happened and is it mended; which resource;
 // who and when; what was changed; where to read on. Lines are wrapped for a
 // phone, commands and names left whole so that they can be copied.
 func (a Alert) Text() string {
-	var b strings.Builder
-	write := func(format string, args ...any) { _, _ = fmt.Fprintf(&b, format, args...) } // never fails (strings.Builder)
-	write("%s\n\n%s\n", headlines[a.Outcome], wrap(clean(a.Reason, maxSentence), ""))
+	news := headlines[a.Outcome] + "\n\n" + wrap(clean(a.Reason, maxSentence), "") + "\n"
 	if a.Error != "" {
-		write("%s\n", wrap("Why: "+clean(a.Error, maxSentence), ""))
+		news += wrap("Why: "+clean(a.Error, maxSentence), "") + "\n"
 	}
-	if a.Target != nil {
-		write("\nResource  %s\n          %s\n", clean(a.Target.ID, maxName), a.Target.Type)
-	}
-	write("Account   %s %s\n", orDash(a.Account), a.Region)
-	if a.Control != "" {
-		write("Control   %s (%s)\n", a.Control, a.Severity)
-	}
-	write("%s", a.who())
-	write("%s", a.changed())
+	sections := []string{news, a.where(), a.who(), a.changed()}
 	if a.Case != "" {
-		write("\nThe whole story, with the states before and after:\nsnapback cases show %s\n", a.Case)
+		sections = append(sections, "The whole story, with the states before and after:\nsnapback cases show "+a.Case+"\n")
 	}
 	if a.Docs != "" {
-		write("\nAbout this control:\n%s\n", a.Docs)
+		sections = append(sections, "About this control:\n"+a.Docs+"\n")
 	}
-	return b.String()
+	sections = slices.DeleteFunc(sections, func(s string) bool { return s == "" })
+	return strings.Join(sections, "\n")
+}
+
+// where are the lines on the resource, its account and the control.
+func (a Alert) where() string {
+	var lines []string
+	if a.Target != nil {
+		lines = append(lines, "Resource  "+clean(a.Target.ID, maxName), indent+clean(a.Target.Type, maxName))
+	}
+	if account := strings.TrimSpace(a.Account + " " + a.Region); account != "" {
+		lines = append(lines, "Account   "+clean(account, maxName))
+	}
+	if a.Control != "" {
+		lines = append(lines, fmt.Sprintf("Control   %s (%s)", a.Control, a.Severity))
+	}
+	return paragraph(lines)
 }
 
 // who are the lines on the actor and the time.
 func (a Alert) who() string {
 	var lines []string
 	if p := a.Actor; p != nil {
-		lines = append(lines, fmt.Sprintf("Who       %s (%s)", clean(orDash(p.Name), maxName), clean(orDash(p.Type), maxName)))
-		if p.ARN != "" {
-			lines = append(lines, indent+clean(p.ARN, maxName))
+		lines = append(lines, fmt.Sprintf("Who       %s (%s)", clean(orDash(p.Name), maxName), clean(orDash(p.Type), maxWord)))
+		if id := cmp.Or(p.ARN, p.Principal); id != "" {
+			lines = append(lines, indent+clean(id, maxName))
+		}
+		if p.ARN == "" && p.Account != "" {
+			lines = append(lines, indent+"of account "+clean(p.Account, maxName))
 		}
 		lines = append(lines, indent+signIn(p))
 		if p.Address != "" {
@@ -161,19 +180,28 @@ func (a Alert) who() string {
 			lines = append(lines, indent+"through "+clean(p.InvokedBy, maxName))
 		}
 		if p.OnBehalfOf != nil {
-			lines = append(lines, indent+"for Identity Center user "+clean(p.OnBehalfOf.UserID, maxName))
+			lines = append(lines, wrap("for Identity Center user "+clean(p.OnBehalfOf.UserID, maxName), indent))
 		}
 	}
 	if !a.Event.Time.IsZero() {
 		lines = append(lines, "When      "+a.Event.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
-	if a.Event.Name != "" {
-		lines = append(lines, "Event     "+clean(a.Event.Name, maxName))
+	label := "Event     "
+	for _, name := range []string{a.Event.Name, cmp.Or(a.Event.CloudTrail, a.Event.ID)} {
+		if name != "" {
+			lines = append(lines, label+clean(name, maxName))
+			label = indent
+		}
 	}
-	if id := cmp.Or(a.Event.CloudTrail, a.Event.ID); id != "" {
-		lines = append(lines, indent+clean(id, maxName))
+	return paragraph(lines)
+}
+
+// paragraph is lines, each with its end.
+func paragraph(lines []string) string {
+	if len(lines) == 0 {
+		return ""
 	}
-	return "\n" + strings.Join(lines, "\n") + "\n"
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func signIn(p *event.Actor) string {
@@ -189,19 +217,24 @@ func signIn(p *event.Actor) string {
 
 // changed are the lines on what was or would be changed.
 func (a Alert) changed() string {
-	if len(a.Changes) == 0 {
-		return ""
+	if a.Truncated {
+		return wrap("The changes are too long for this message: the case has them.", "") + "\n"
 	}
 	head := "Would change"
-	if a.Outcome == control.Remediated {
+	switch a.Outcome {
+	case control.Remediated:
 		head = "Changed"
+	case control.Failed:
+		head = "Tried to change"
 	}
-	var b strings.Builder
-	for _, c := range a.Changes {
-		_, _ = fmt.Fprintf(&b, "\n%s (%s):\n", head, c.Remedy)
-		for _, line := range difference(c.Before, c.After) {
-			b.WriteString("  " + line + "\n")
+	var changes []string
+	for i, c := range a.Changes {
+		if i == maxEntries {
+			changes = append(changes, fmt.Sprintf("… and %d more changes\n", len(a.Changes)-i))
+			break
 		}
+		entries := difference(c.Before, c.After, max(1, maxEntries/len(a.Changes)))
+		changes = append(changes, fmt.Sprintf("%s (%s):\n%s", head, c.Remedy, paragraph(entries)))
 	}
-	return b.String()
+	return strings.Join(changes, "\n")
 }

@@ -51,16 +51,23 @@ func (t *Topic) Publish(ctx context.Context, a Alert) error {
 }
 
 // message is the SNS message with a body for each kind of subscriber. Where it
-// would be too long for SNS, the changes are left to the case.
+// would be too long for SNS, its JSON leaves the changes to the case; the
+// e-mail shows them cut in any case.
 func (a Alert) message() (string, error) {
+	text := a.Text()
+	message, err := a.bodies(text)
+	if err == nil && len(message) > maxMessage {
+		a.Truncated, a.Changes = true, []Change{}
+		message, err = a.bodies(text)
+	}
+	return message, err
+}
+
+func (a Alert) bodies(text string) (string, error) {
 	body, err := json.Marshal(a)
 	if err != nil {
 		return "", err
 	}
-	message, err := json.Marshal(map[string]string{"default": string(body), "email": a.Text()})
-	if err == nil && len(message) > maxMessage && !a.Truncated {
-		a.Truncated, a.Changes = true, []Change{}
-		return a.message()
-	}
+	message, err := json.Marshal(map[string]string{"default": string(body), "email": text})
 	return string(message), err
 }

@@ -37,14 +37,16 @@ func Permanent(err error) bool {
 
 // transientCodes are answers with a client's status that a later attempt may
 // not get: credentials that ended in mid-call and are renewed for the next
-// one, and S3's and DynamoDB's words for "someone else is changing this".
+// one, and what services say for "someone else is changing this": S3, DynamoDB,
+// IAM and AWS Organizations.
 var transientCodes = map[string]bool{
-	"ExpiredToken":                 true,
-	"ExpiredTokenException":        true,
-	"RequestExpired":               true,
-	"OperationAborted":             true,
-	"TransactionConflictException": true,
-	"ConcurrentModification":       true,
+	"ExpiredToken":                    true,
+	"ExpiredTokenException":           true,
+	"RequestExpired":                  true,
+	"OperationAborted":                true,
+	"TransactionConflictException":    true,
+	"ConcurrentModification":          true,
+	"ConcurrentModificationException": true,
 	// DynamoDB cancels a transaction for throttling and conflicts too.
 	"TransactionCanceledException":   true,
 	"TransactionInProgressException": true,

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -53,21 +54,23 @@ func (r *Recorder) Calls() []Call {
 }
 
 // RoundTrips is the number of serial round trips that the calls took: the
-// length of the longest chain in which each call began after the one before
-// it had ended. Calls made side by side count once.
+// attempts in the longest chain of calls in which each began after the one
+// before it had ended. Calls made side by side count once.
 func RoundTrips(calls []Call) int {
-	// The calls are sorted by their ends, so the greedy choice of the next call
-	// that begins after the last chosen one has ended is the longest chain.
 	calls = slices.Clone(calls)
-	slices.SortFunc(calls, func(a, b Call) int { return a.End.Compare(b.End) })
-	trips, end := 0, time.Time{}
-	for _, c := range calls {
-		if !c.Start.Before(end) {
-			trips += max(c.Attempts, 1)
-			end = c.End
+	slices.SortFunc(calls, func(a, b Call) int { return cmp.Or(a.End.Compare(b.End), a.Start.Compare(b.Start)) })
+	longest := 0
+	upTo := make([]int, len(calls)) // the longest chain that ends with each call
+	for i, c := range calls {
+		for j, before := range calls[:i] {
+			if !c.Start.Before(before.End) {
+				upTo[i] = max(upTo[i], upTo[j])
+			}
 		}
+		upTo[i] += max(c.Attempts, 1)
+		longest = max(longest, upTo[i])
 	}
-	return trips
+	return longest
 }
 
 // recordCall is the middleware that keeps calls. It stands last in the

@@ -156,8 +156,9 @@ type Trigger struct {
 	Source string
 	// Names are the record's eventName, as CloudTrail writes it.
 	Names []string
-	// Targets finds the resources that a call concerns. Account, Region and Type
-	// that it leaves empty are filled in from the event and the control.
+	// Targets finds the resources that a call concerns, by their IDs and, where it
+	// is not the call's, Region. Account and Type are filled in from the event and
+	// the control, whatever it says.
 	Targets func(*event.Call) []Target
 }
 

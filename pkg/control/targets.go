@@ -38,9 +38,9 @@ func (c *Control) Targets(e *event.Event) []Target {
 	case *event.Call:
 		return c.callTargets(detail)
 	case *event.Item:
-		return c.configTargets(detail.Resource)
+		return c.configTargets(e, detail.Resource)
 	case *event.Compliance:
-		return c.configTargets(detail.Resource)
+		return c.configTargets(e, detail.Resource)
 	}
 	return nil
 }
@@ -56,7 +56,6 @@ func (c *Control) callTargets(call *event.Call) []Target {
 				t.Region = call.Region
 			}
 			t.Type = c.Type
-			t.Account = call.Account
 			t.Account = c.owner(call, t)
 			if !slices.Contains(targets, t) {
 				targets = append(targets, t)
@@ -69,18 +68,24 @@ func (c *Control) callTargets(call *event.Call) []Target {
 // owner is the account that the record names as the resource's owner, which is
 // another one than the record's in the caller's copy of a call across accounts.
 func (c *Control) owner(call *event.Call, t Target) string {
-	arn := c.ARN(t)
 	for _, r := range call.Get("resources").Array() {
-		if owner := r.Get("accountId").String(); owner != "" && r.Get("ARN").String() == arn {
-			return owner
+		t.Account = r.Get("accountId").String() // it is part of most ARNs
+		if t.Account != "" && r.Get("ARN").String() == c.ARN(t) {
+			return t.Account
 		}
 	}
-	return t.Account
+	return call.Account
 }
 
-func (c *Control) configTargets(r event.Resource) []Target {
+// configTargets is the resource of a Config event. Config puts global resources
+// such as IAM users into a Region "global" (AWS Config developer guide, example
+// notifications): their API answers in the Region whose bus sent the event.
+func (c *Control) configTargets(e *event.Event, r event.Resource) []Target {
 	if !slices.Contains(c.ConfigTypes(), r.Type) {
 		return nil
+	}
+	if r.Region == "global" {
+		r.Region = e.Region
 	}
 	return []Target{{Account: r.Account, Region: r.Region, Type: c.Type, ID: r.ID}}
 }

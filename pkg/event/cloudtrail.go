@@ -133,9 +133,9 @@ func decodeActor(record gjson.Result) Actor {
 		a.OnBehalfOf = &IdentityCenterUser{UserID: b.Get("userId").String(), IdentityStore: b.Get("identityStoreArn").String()}
 	}
 	switch {
-	case a.Name != "":
 	case a.Type == "Root":
-		a.Name = "root"
+		a.Name = "root" // userName is the account's alias, if there is one
+	case a.Name != "":
 	case strings.Contains(a.ARN, ":assumed-role/"), strings.Contains(a.ARN, ":federated-user/"):
 		a.Name = a.ARN[strings.LastIndexByte(a.ARN, '/')+1:]
 	default:

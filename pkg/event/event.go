@@ -208,8 +208,10 @@ func decode(root gjson.Result, data []byte) (*Event, error) {
 	if !detail.IsObject() {
 		return nil, &FieldError{"detail", "is missing or no object"}
 	}
-	e.Detail, err = decodeDetail(e, detail)
-	return e, err
+	if e.Detail, err = decodeDetail(e, detail); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func decodeDetail(e *Event, detail gjson.Result) (Detail, error) {

@@ -80,14 +80,14 @@ func yieldValue(value []byte, at int64, yield func(*Event, error) bool) bool {
 }
 
 // splitter cuts a stream into its top JSON values: those of a sequence, of a
-// top array, or of the array that the field Records of a top object begins
+// top array, however nested, or of the array that the field Records of a top object begins
 // with. It looks at brackets and quotes alone and holds one value at a time.
 type splitter struct {
 	in      *bufio.Reader
 	at      int64 // bytes read
-	inList  bool
-	records bool // the list is the field Records of an object that is still open
-	broken  bool // the stream can't be read on
+	lists   int   // open lists, one in the other
+	records bool  // the outermost list is the field Records of an object
+	broken  bool  // the stream can't be read on
 	value   []byte
 }
 
@@ -99,19 +99,20 @@ func (s *splitter) next() ([]byte, int64, error) {
 			return nil, s.at, s.end(err)
 		}
 		switch {
-		case isSpace(c) || c == ',' && s.inList:
-		case c == '[' && !s.inList:
-			s.inList = true
-		case c == ']' && s.inList:
+		case isSpace(c) || c == ',' && s.lists > 0:
+		case c == '[':
+			s.lists++
+		case c == ']' && s.lists > 0:
 			if err := s.closeList(); err != nil {
 				return nil, s.at, err
 			}
-		case c == '{' && !s.inList && s.startsRecords():
-			s.inList, s.records = true, true
+		case c == '{' && s.lists == 0 && s.startsRecords():
+			s.lists, s.records = 1, true
 		case c == '{':
 			return s.object()
 		default:
-			return nil, s.at - 1, s.skip(c)
+			begin := s.at - 1
+			return nil, begin, s.skip(c)
 		}
 	}
 }
@@ -122,7 +123,7 @@ func (s *splitter) end(err error) error {
 		s.broken = true
 		return err
 	}
-	if s.inList {
+	if s.lists > 0 {
 		s.broken = true
 		return errors.New("the input ends within a list")
 	}
@@ -146,8 +147,8 @@ func (s *splitter) startsRecords() bool {
 // closeList ends a list and, if it was that of Records, skips what follows up
 // to the end of its object.
 func (s *splitter) closeList() error {
-	s.inList = false
-	if !s.records {
+	s.lists--
+	if s.lists > 0 || !s.records {
 		return nil
 	}
 	s.records = false
@@ -235,15 +236,19 @@ func (s *shape) follow(chunk []byte) int {
 }
 
 // skip gives up on what begins with no object: on the line, or within a list
-// on all up to the next object or the list's end.
+// on all up to the next object or list, or its own end.
 func (s *splitter) skip(first byte) error {
 	ends := "\n"
-	if s.inList {
-		ends = "{]"
+	if s.lists > 0 {
+		ends = "{[]"
 	}
 	var q quotes
 	for c, err := first, error(nil); err == nil; c, err = s.readByte() {
-		if !q.hold(c) && strings.IndexByte(ends, c) >= 0 {
+		quoted := q.hold(c) && s.lists > 0
+		if c == '\n' {
+			q = quotes{} // no text goes on over the end of a line
+		}
+		if !quoted && strings.IndexByte(ends, c) >= 0 {
 			s.at--
 			_ = s.in.UnreadByte() // the last call was a ReadByte that gave c
 			break

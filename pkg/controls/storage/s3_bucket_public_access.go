@@ -40,10 +40,12 @@ func s3BucketPublicAccess() control.Control {
 		// Besides the calls that switch the block itself: those that make a bucket
 		// public where the block is off, since it may have been off before
 		// Snapback came. Deleting a policy can, too: it may have held the denial.
+		// CloudTrail's names for the block's calls have "Bucket" in them, the API's
+		// have not; both are listed, since a name that never comes costs nothing.
 		Triggers: []control.Trigger{
 			{Source: "s3.amazonaws.com", Names: []string{"CreateBucket"}, Targets: createdBucket},
 			{Source: "s3.amazonaws.com", Targets: named, Names: []string{
-				"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock",
+				"PutBucketPublicAccessBlock", "DeleteBucketPublicAccessBlock", "PutPublicAccessBlock", "DeletePublicAccessBlock",
 				"PutBucketPolicy", "DeleteBucketPolicy", "PutBucketAcl",
 				"PutBucketOwnershipControls", "DeleteBucketOwnershipControls", "PutBucketWebsite",
 			}},

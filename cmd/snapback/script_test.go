@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/klauspost/compress/gzip"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/tidwall/gjson"
+
+	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/cloud"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(suite{m}, map[string]func(){"snapback": main})
+}
+
+// suite is the tests of the package, and the AWS that they share.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	code := s.m.Run()
+	if a, err := server(); err == nil {
+		a.Close()
+	}
+	return code
+}
+
+// server is the local AWS. One script at a time has it, from its command hub to
+// its end.
+var (
+	server = sync.OnceValues(func() (*local.AWS, error) { return local.StartAWS(context.Background()) })
+	turn   sync.Mutex
+)
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"alerts": alerts, "block": block, "bucket": bucket, "case": firstCase, "drop": drop, "exits": exits, "gzip": zip, "hub": hub, "steady": steady, "truncate": truncate, "write": write,
+		},
+	})
+}
+
+// setup puts the sample events into the folder events and today's date into
+// baseline files, since a review that is too old draws a warning.
+func setup(env *testscript.Env) error {
+	env.Values[stageKey{}] = &stage{}
+	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	if err := os.CopyFS(filepath.Join(env.WorkDir, "events"), os.DirFS(filepath.Join(local.Root(), "events"))); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(env.WorkDir, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text = []byte(strings.ReplaceAll(string(text), "TODAY", time.Now().UTC().Format(time.DateOnly)))
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exits N PROGRAM ARGUMENT…: the program must end with exit code N.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGUMENT…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// write FORM FILE EVENT…: write sample events to a file, as the bare records of
+// a CloudTrail log (records), as an array or as JSON lines of envelopes.
+func write(ts *testscript.TestScript, _ bool, args []string) {
+	forms := map[string]struct{ begin, between, end string }{
+		"records": {`{"Records":[`, ",", "]}"}, "array": {"[", ",\n", "]\n"}, "lines": {"", "\n", "\n"},
+	}
+	if len(args) < 3 || forms[args[0]].end == "" {
+		ts.Fatalf("usage: write records|array|lines FILE EVENT…")
+	}
+	form := forms[args[0]]
+	var events []string
+	for _, name := range args[2:] {
+		var text bytes.Buffer
+		ts.Check(json.Compact(&text, []byte(ts.ReadFile("events/"+name+".json"))))
+		if args[0] == "records" {
+			text = *bytes.NewBufferString(gjson.GetBytes(text.Bytes(), "detail").Raw)
+		}
+		events = append(events, text.String())
+	}
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o700))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(form.begin+strings.Join(events, form.between)+form.end), 0o600))
+}
+
+// gzip FILE: compress a file to FILE.gz.
+func zip(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: gzip FILE")
+	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, err := z.Write([]byte(ts.ReadFile(args[0])))
+	ts.Check(errors.Join(err, z.Close()))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".gz"), out.Bytes(), 0o600))
+}
+
+// truncate FILE: cut off the last third of a file.
+func truncate(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: truncate FILE")
+	}
+	file := ts.MkAbs(args[0])
+	info, err := os.Stat(file)
+	ts.Check(err)
+	ts.Check(os.Truncate(file, info.Size()*2/3))
+}
+
+// case FILE: set the variable CASE to the first case that is named in a file.
+func firstCase(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: case FILE")
+	}
+	ts.Setenv("CASE", someCase.FindString(ts.ReadFile(args[0])))
+}
+
+// hub: an empty AWS with a hub and an operator logged in to it.
+func hub(ts *testscript.TestScript, _ bool, _ []string) {
+	a, err := server()
+	ts.Check(err)
+	turn.Lock()
+	ts.Defer(turn.Unlock)
+	ctx := context.Background()
+	ts.Check(a.Reset(ctx))
+	h, err := local.NewHub(ctx, a, nil)
+	ts.Check(err)
+	env, err := h.Env(ctx, "", "")
+	ts.Check(err)
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		ts.Setenv(name, value)
+	}
+	ts.Value(stageKey{}).(*stage).hub = h
+}
+
+// stage is what a script holds of the local AWS.
+type (
+	stage    struct{ hub *local.Hub }
+	stageKey struct{}
+)
+
+func hubOf(ts *testscript.TestScript) *local.Hub {
+	h := ts.Value(stageKey{}).(*stage).hub
+	if h == nil {
+		ts.Fatalf("the script has no hub yet")
+	}
+	return h
+}
+
+// s3Of is the S3 of an account.
+func s3Of(ts *testscript.TestScript, account string) *s3.Client {
+	hubOf(ts)
+	a, err := server()
+	ts.Check(err)
+	return s3.NewFromConfig(a.Config(account))
+}
+
+// bucket ACCOUNT NAME: make a bucket that blocks no public access.
+func bucket(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: bucket ACCOUNT NAME")
+	}
+	_, err := s3Of(ts, args[0]).CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: aws.String(args[1])})
+	ts.Check(err)
+}
+
+// [!] block ACCOUNT NAME: the bucket must (not) block all public access.
+func block(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] block ACCOUNT NAME")
+	}
+	out, err := s3Of(ts, args[0]).GetPublicAccessBlock(context.Background(), &s3.GetPublicAccessBlockInput{Bucket: aws.String(args[1])})
+	on := false
+	if !cloud.Is(err, "NoSuchPublicAccessBlockConfiguration") {
+		ts.Check(err)
+		c := out.PublicAccessBlockConfiguration
+		on = *c.BlockPublicAcls && *c.BlockPublicPolicy && *c.IgnorePublicAcls && *c.RestrictPublicBuckets
+	}
+	if on == neg {
+		ts.Fatalf("bucket %s blocks all public access: %t", args[1], on)
+	}
+}
+
+// alerts OUTCOME…: these alerts, and no others, have arrived since the last
+// time that this was asked.
+func alerts(ts *testscript.TestScript, _ bool, want []string) {
+	arrived, err := hubOf(ts).Alerts(context.Background())
+	ts.Check(err)
+	var got []string
+	for _, a := range arrived {
+		got = append(got, string(a.Outcome))
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		ts.Fatalf("alerts %q, want %q", got, want)
+	}
+}
+
+// drop table|topic: take a part of the hub away.
+func drop(ts *testscript.TestScript, _ bool, args []string) {
+	h, ctx := hubOf(ts), context.Background()
+	a, err := server()
+	ts.Check(err)
+	cfg := a.Config(local.HubAccount)
+	switch {
+	case slices.Equal(args, []string{"table"}):
+		_, err = dynamodb.NewFromConfig(cfg).DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: aws.String(h.Table)})
+	case slices.Equal(args, []string{"topic"}):
+		_, err = sns.NewFromConfig(cfg).DeleteTopic(ctx, &sns.DeleteTopicInput{TopicArn: aws.String(h.Topic)})
+	default:
+		ts.Fatalf("usage: drop table|topic")
+	}
+	ts.Check(err)
+}
+
+// What differs from run to run in the output of the commands.
+var (
+	someCase   = regexp.MustCompile(`\b\d{8}-[0-9a-hjkmnp-tv-z]{8}\b`)
+	someClock  = regexp.MustCompile(`(\d{8}-\w{8}  )\d\d:\d\d`)
+	someTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)`)
+	someDigest = regexp.MustCompile(`"baseline":"[0-9a-f]{64}"`)
+	someCalls  = regexp.MustCompile(`("calls":\[|calls +\d+ )([^]\n]*)`)
+)
+
+// steady: give what differs from run to run in the last standard output the
+// same values always.
+func steady(ts *testscript.TestScript, _ bool, _ []string) {
+	text := ts.ReadFile("stdout")
+	ids := []string{}
+	text = someCase.ReplaceAllStringFunc(text, func(id string) string {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+		return fmt.Sprintf("20261122-7k3m9x2%c", "qrst"[slices.Index(ids, id)])
+	})
+	text = someClock.ReplaceAllString(text, "${1}01:00")
+	text = someTime.ReplaceAllStringFunc(text, func(s string) string {
+		for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 UTC"} {
+			if t, err := time.Parse(layout, s); err == nil && time.Since(t).Abs() < 10*time.Minute {
+				return time.Date(2026, 11, 22, 1, 0, 3, 0, time.UTC).Format(layout)
+			}
+		}
+		return s
+	})
+	text = someDigest.ReplaceAllString(text, `"baseline":"5b0c"`)
+	text = someCalls.ReplaceAllStringFunc(text, gatesFirst)
+	_, err := ts.Stdout().Write([]byte(text))
+	ts.Check(err)
+}
+
+// gatesFirst gives the gates, which are read side by side with the resource,
+// the first place in a list of calls.
+func gatesFirst(list string) string {
+	parts := someCalls.FindStringSubmatch(list)
+	separator := " "
+	if strings.Contains(parts[2], `"`) {
+		separator = ","
+	}
+	calls := strings.Split(parts[2], separator)
+	if i := slices.IndexFunc(calls, func(c string) bool { return strings.Contains(c, "BatchGetItem") }); i > 0 {
+		gates := calls[i]
+		calls = slices.Insert(slices.Delete(calls, i, i+1), 0, gates)
+	}
+	return parts[1] + strings.Join(calls, separator)
+}

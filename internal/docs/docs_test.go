@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/controls"
+)
+
+func TestCommittedPagesAreWhatTheControlsSay(t *testing.T) {
+	for _, p := range pages {
+		want, err := p.render(controls.Domains())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(local.Root(), "docs", p.file))
+		if err != nil {
+			t.Fatalf("%v: run `go run ./internal/docs`", err)
+		}
+		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
+			t.Errorf("docs/%s is not what the controls say: run `go run ./internal/docs` and look at the difference:\n%s", p.file, diff)
+		}
+	}
+}
+
+// Alerts link to docs/controls.md#<ID>: GitHub makes the anchor of a heading
+// from its text, which must be the ID alone.
+func TestEveryControlHasItsAnchor(t *testing.T) {
+	text, err := pages[0].render(controls.Domains())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range controls.All() {
+		if n := strings.Count(string(text), "\n## "+c.ID+"\n"); n != 1 {
+			t.Errorf("%d headings %q, want one", n, c.ID)
+		}
+	}
+}
+
+func TestControlThatOnlyReportsSaysSo(t *testing.T) {
+	type params struct {
+		MaxAgeDays int `yaml:"max-age-days"`
+	}
+	text, err := pages[0].render([]control.Domain{{Name: "identity", Controls: []control.Control{{
+		ID: "iam-key-age", Title: "Keys are young | or gone", Type: "AWS::IAM::User", Params: &params{90},
+		Remedy: control.Remedy{Permissions: control.Permissions{
+			Plan: []control.Permission{{Call: "IAM.ListAccessKeys", Action: "iam:ListAccessKeys", Resource: "*"}},
+		}},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`| Keys are young \| or gone |`, "| Change | nothing: it only reports |", "```yaml\nmax-age-days: 90\n```",
+		"| Plan | `iam:ListAccessKeys` | `*` | `IAM.ListAccessKeys` |",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(string(text), "What the change may break") || strings.Contains(string(text), "| Apply |") {
+		t.Errorf("the page tells of a change:\n%s", text)
+	}
+}

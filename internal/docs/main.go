@@ -1,0 +1,32 @@
+// Command docs writes the reference pages that are generated from the
+// controls: docs/controls.md and docs/patterns.md.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/controls"
+)
+
+func main() {
+	if err := write(filepath.Join(local.Root(), "docs")); err != nil {
+		fmt.Fprintln(os.Stderr, "docs:", err)
+		os.Exit(1)
+	}
+}
+
+func write(folder string) error {
+	for _, p := range pages {
+		text, err := p.render(controls.Domains())
+		if err != nil {
+			return fmt.Errorf("render %s: %w", p.file, err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, p.file), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"slices"
+	"strings"
+	"text/template"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/event"
+)
+
+// page is one generated file of the folder docs. Its template is given the
+// domains.
+type page struct {
+	file     string
+	template string
+}
+
+var (
+	//go:embed controls.md.tmpl
+	controlsTemplate string
+	//go:embed patterns.md.tmpl
+	patternsTemplate string
+
+	pages = []page{{"controls.md", controlsTemplate}, {"patterns.md", patternsTemplate}}
+)
+
+func (p page) render(domains []control.Domain) ([]byte, error) {
+	t, err := template.New(p.file).Funcs(template.FuncMap{
+		"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
+		"sources": sources, "indented": indented, "join": strings.Join,
+		"length":     func(p event.Pattern) int { return len(p.String()) },
+		"maxPattern": func() int { return event.MaxPattern },
+	}).Parse(p.template)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, domains)
+	return out.Bytes(), err
+}
+
+// cell is text that may stand in a cell of a table.
+func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+
+// codes prints names as code, parted by commas.
+func codes(names []string) string {
+	var quoted []string
+	for _, n := range names {
+		quoted = append(quoted, "`"+n+"`")
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// changes says what a control may do.
+func changes(c control.Control) string {
+	switch {
+	case c.Remedy.Apply == nil:
+		return "nothing: it only reports"
+	case c.Remedy.Undo == nil:
+		return "can NOT be undone"
+	}
+	return "can be undone"
+}
+
+// step is the permissions of one step of a control.
+type step struct {
+	Name string
+	Of   []control.Permission
+}
+
+// steps are the steps that need permissions, in the order in which they are
+// taken.
+func steps(p control.Permissions) []step {
+	return slices.DeleteFunc([]step{{"List", p.List}, {"Plan", p.Plan}, {"Apply", p.Apply}, {"Undo", p.Undo}},
+		func(s step) bool { return len(s.Of) == 0 })
+}
+
+// source is the calls of one event source that a control looks at.
+type source struct {
+	Name  string
+	Calls []string
+}
+
+// sources are the triggers of a control, those of one source together.
+func sources(triggers []control.Trigger) []source {
+	var all []source
+	for _, t := range triggers {
+		i := slices.IndexFunc(all, func(s source) bool { return s.Name == t.Source })
+		if i < 0 {
+			i = len(all)
+			all = append(all, source{Name: t.Source})
+		}
+		all[i].Calls = append(all[i].Calls, t.Names...)
+	}
+	return all
+}
+
+func yamlOf(params any) (string, error) {
+	text, err := yaml.Marshal(params)
+	return strings.TrimSpace(string(text)), err
+}
+
+// indented is a pattern with a value on each line, so that a change shows what
+// came and went.
+func indented(p event.Pattern) (string, error) {
+	var out bytes.Buffer
+	err := json.Indent(&out, []byte(p.String()), "", "  ")
+	return out.String(), err
+}

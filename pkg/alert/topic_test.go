@@ -1,0 +1,197 @@
+package alert_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/pkg/alert"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/ledger"
+)
+
+// maxSNS is how many bytes SNS takes in one Publish. Source: SNS API reference.
+const maxSNS = 256 << 10
+
+const topicARN = "arn:aws:sns:us-east-1:111111111111:snapback-alerts"
+
+// publication is what a Publish sent.
+type publication struct {
+	form       url.Values
+	bodies     map[string]string // by protocol
+	attributes map[string]string
+}
+
+// size is what SNS counts: message and attributes.
+func (p publication) size() int {
+	n := len(p.form.Get("Message"))
+	for name, value := range p.attributes {
+		n += len(name) + len("String") + len(value)
+	}
+	return n
+}
+
+// publish publishes to a server that stands in for SNS: it takes the request
+// and checks nothing. That SNS takes it is shown by the tests on moto.
+func publish(t *testing.T, a alert.Alert, status int) (publication, error) {
+	t.Helper()
+	var p publication
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		p.form = r.PostForm
+		w.WriteHeader(status)
+		body := `<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>`
+		if status != http.StatusOK {
+			body = `<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>`
+		}
+		_, _ = fmt.Fprint(w, body)
+	}))
+	t.Cleanup(server.Close)
+	err := alert.NewTopic(aws.Config{
+		Region: "us-east-1", BaseEndpoint: aws.String(server.URL),
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+	}, topicARN).Publish(t.Context(), a)
+	if err == nil {
+		if err := json.Unmarshal([]byte(p.form.Get("Message")), &p.bodies); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.attributes = map[string]string{}
+	for i := 1; p.form.Has(fmt.Sprintf("MessageAttributes.entry.%d.Name", i)); i++ {
+		at := fmt.Sprintf("MessageAttributes.entry.%d.", i)
+		p.attributes[p.form.Get(at+"Name")] = p.form.Get(at + "Value.StringValue")
+	}
+	return p, err
+}
+
+func TestAlertIsPublishedForPeopleMachinesAndFilters(t *testing.T) {
+	a := published(control.Remediated, nil)
+	p, err := publish(t, a, http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"Action": "Publish", "TopicArn": topicARN, "Subject": a.Subject(), "MessageStructure": "json",
+	} {
+		if got := p.form.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"email": a.Text(), "default": string(body)}, p.bodies); diff != "" {
+		t.Errorf("bodies differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{
+		"outcome": "remediated", "severity": "HIGH", "account": "222222222222", "region": "us-east-1", "control": "s3-bucket-public-access",
+	}, p.attributes); diff != "" {
+		t.Errorf("attributes differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyAttributesAreLeftOut(t *testing.T) {
+	p, err := publish(t, alerts()["refused-malformed"], http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"outcome": "refused", "severity": "HIGH"}, p.attributes); diff != "" {
+		t.Errorf("attributes differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusalBySNSIsAnError(t *testing.T) {
+	_, err := publish(t, published(control.Remediated, nil), http.StatusNotFound)
+	if err == nil || !strings.Contains(err.Error(), "publish alert 20261122-7k3m9x2q-remediated to "+topicARN) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChangesTooLongForSNSAreLeftToTheCase(t *testing.T) {
+	of := func(bytes int) alert.Alert {
+		return published(control.Remediated, func(c *ledger.Case) {
+			// What grows most when it is quoted twice.
+			state := strings.Repeat(`<"`, bytes/12)
+			before, err := json.Marshal(map[string]string{"Policy": state})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Steps[0].Before, c.Steps[0].After = before, json.RawMessage(`{"Policy":"none"}`)
+		})
+	}
+	for _, tt := range []struct {
+		name      string
+		bytes     int
+		truncated bool
+	}{
+		{"small", 1 << 10, false},
+		{"large", 100 << 10, false},
+		{"too large", 300 << 10, true},
+		{"huge", 4 << 20, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := of(tt.bytes)
+			p, err := publish(t, a, http.StatusOK)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := p.size(); n > maxSNS {
+				t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
+			}
+			var body alert.Alert
+			if err := json.Unmarshal([]byte(p.bodies["default"]), &body); err != nil {
+				t.Fatal(err)
+			}
+			if body.Truncated != tt.truncated || (len(body.Changes) == 0) != tt.truncated || body.Reason != a.Reason {
+				t.Errorf("truncated: %t, %d changes; want truncated: %t", body.Truncated, len(body.Changes), tt.truncated)
+			}
+			if p.bodies["email"] != a.Text() || !strings.Contains(a.Text(), "Policy:\n    was ") {
+				t.Errorf("the e-mail does not show the change:\n%s", p.bodies["email"])
+			}
+			const note = "The changes are too long for this message: the case has\nthem.\n"
+			if strings.Contains(body.Text(), note) != tt.truncated {
+				t.Errorf("what is written from the JSON says:\n%s", body.Text())
+			}
+		})
+	}
+}
+
+func TestManyChangesFitAMessage(t *testing.T) {
+	a := published(control.Remediated, func(c *ledger.Case) {
+		step := c.Steps[0]
+		fields := map[string]string{}
+		for i := range 100 {
+			fields[strings.Repeat("\n", 300)+fmt.Sprint(i)] = strings.Repeat("漢\\", 1000)
+		}
+		before, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step.Before = before
+		c.Steps = nil
+		for range 50 {
+			c.Steps = append(c.Steps, step)
+		}
+	})
+	p, err := publish(t, a, http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.size(); n > maxSNS {
+		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
+	}
+	if !strings.Contains(p.bodies["email"], "… and 30 more changes\n") {
+		t.Errorf("the e-mail does not say that there are more:\n%s", p.bodies["email"])
+	}
+}

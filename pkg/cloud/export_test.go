@@ -1,0 +1,7 @@
+package cloud
+
+// For the tests of this package.
+var (
+	DialLoopback = dialLoopback
+	SessionName  = sessionName
+)
