@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -43,20 +45,20 @@ func TestDocsHaveEveryCommandAndFlag(t *testing.T) {
 		for _, c := range cmd.Commands() {
 			visit(c)
 		}
-		if !cmd.HasParent() || cmd.HasSubCommands() {
+		if cmd.HasSubCommands() {
 			return
 		}
 		section, ok := docs[cmd.CommandPath()]
 		if !ok {
 			t.Errorf("docs/cli.md has no section %q", cmd.CommandPath())
 		}
-		inherited := func(f *pflag.Flag) {
+		flag := func(f *pflag.Flag) {
 			if !strings.Contains(section+docs["In every command"], "`--"+f.Name) {
 				t.Errorf("docs/cli.md: section %q lacks the flag --%s", cmd.CommandPath(), f.Name)
 			}
 		}
-		cmd.LocalFlags().VisitAll(inherited)
-		cmd.InheritedFlags().VisitAll(inherited)
+		cmd.LocalFlags().VisitAll(flag)
+		cmd.InheritedFlags().VisitAll(flag)
 	}
 	visit(newRoot())
 }
@@ -112,35 +114,64 @@ func fields(t reflect.Type) []string {
 	return paths
 }
 
+var example = regexp.MustCompile("(?s)```console\n\\$ (.*?)\n.*?```")
+
 // Every example in the docs is one of the scripts: a command that it runs, and
-// what it is compared with.
-func TestExamplesInTheDocsAreTested(t *testing.T) {
+// what it compares the output with.
+func TestExamplesInTheDocsAreThoseOfTheScripts(t *testing.T) {
+	file := filepath.Join(local.Root(), "docs", "cli.md")
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := outputs(t)
+	want := example.ReplaceAllStringFunc(string(got), func(text string) string {
+		command := example.FindStringSubmatch(text)[1]
+		output, ok := printed[command]
+		if !ok {
+			t.Errorf("no script runs this and compares its output: %s", command)
+		}
+		return "```console\n$ " + command + "\n" + output + "```"
+	})
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("docs/cli.md has other examples than the scripts: run `go test ./cmd/snapback -update`\n%s", diff)
+	}
+}
+
+// outputs are what the commands of all scripts print, as far as it is compared
+// with a file of the script; of a command that is run again, what it prints the
+// first time.
+func outputs(t *testing.T) map[string]string {
+	t.Helper()
 	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tested []string
-	for _, file := range scripts {
-		text, err := os.ReadFile(file)
+	all := map[string]string{}
+	for _, script := range scripts {
+		archive, err := txtar.ParseFile(script)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tested = append(tested, strings.ReplaceAll(string(text), "$CASE", "20261122-7k3m9x2q"))
-	}
-	docs, err := os.ReadFile(filepath.Join(local.Root(), "docs", "cli.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples := regexp.MustCompile("(?s)```console\n\\$ (.*?)\n(.*?)```").FindAllStringSubmatch(string(docs), -1)
-	if len(examples) == 0 {
-		t.Fatal("docs/cli.md has no examples")
-	}
-	for _, e := range examples {
-		command, output := e[1], " --\n"+e[2]
-		if !slices.ContainsFunc(tested, func(script string) bool {
-			return strings.Contains(script, " "+command+"\n") && (strings.Contains(script, output+"-- ") || strings.HasSuffix(script, output))
-		}) {
-			t.Errorf("no script runs this and prints that:\n$ %s\n%s", command, e[2])
+		command := ""
+		for line := range strings.Lines(strings.ReplaceAll(string(archive.Comment), "$CASE", "20261122-7k3m9x2q")) {
+			line = strings.TrimSpace(line)
+			if i := strings.Index(line, "snapback "); i > 0 && (strings.HasPrefix(line, "exec ") || strings.HasPrefix(line, "exits ")) {
+				command = line[i:]
+			}
+			if name, ok := strings.CutPrefix(line, "cmp stdout "); ok {
+				i := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return f.Name == name })
+				if _, before := all[command]; i >= 0 && !before {
+					all[command] = string(archive.Files[i].Data)
+				}
+			}
 		}
 	}
+	return all
 }

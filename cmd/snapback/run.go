@@ -64,8 +64,12 @@ func run(cmd *cobra.Command, o runOptions, files []string) error {
 		return misuse("run: --role and --own-credentials don't go together: choose one")
 	}
 	for _, file := range files {
-		if _, err := os.Stat(file); file != "-" && err != nil {
+		switch info, err := os.Stat(file); {
+		case file == "-":
+		case err != nil:
 			return misuse("run: %w", err)
+		case info.IsDir():
+			return misuse("run: %s is a folder: name the files in it", file)
 		}
 	}
 	engines, err := newEngines(cmd, o)

@@ -3,8 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/baseline"
@@ -50,4 +54,31 @@ func TestEventHasOneResultForAllDomainsThatItDoesNotConcern(t *testing.T) {
 			t.Errorf("%s: got %s %q: %q, want ignored %q: %q", c.event, r.Outcome, r.Control, r.Reason, c.control, c.reason)
 		}
 	}
+}
+
+// The first interrupt ends the command before its next event.
+func TestInterruptEndsBetweenEvents(t *testing.T) {
+	hint := make(chan string, 1)
+	cmd := &cobra.Command{}
+	cmd.SetContext(t.Context())
+	cmd.SetErr(printed(hint))
+	cmd.SetIn(strings.NewReader("{}"))
+	defer untilInterrupted(cmd)()
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-hint; !strings.Contains(got, "interrupt again to end at once") {
+		t.Errorf("it says %q", got)
+	}
+	if _, err := runFile(cmd, nil, "-"); err == nil || err.Error() != "run: interrupted: - is not read to its end" {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// printed is a writer that hands on what is printed.
+type printed chan string
+
+func (p printed) Write(text []byte) (int, error) {
+	p <- string(text)
+	return len(text), nil
 }

@@ -30,7 +30,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/cloud"
 )
 
-var update = flag.Bool("update", false, "write what the commands print into the scripts")
+var update = flag.Bool("update", false, "write what the commands print into the scripts, and that into the docs")
 
 func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){"snapback": main})

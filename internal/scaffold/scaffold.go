@@ -203,24 +203,18 @@ func isControls(key ast.Expr) bool {
 	return ok && name.Name == "Controls"
 }
 
-// write writes all of it or, after an error, nothing.
+// write writes all of it or, after an error, nothing. The list comes last:
+// without it, what was written is not built into anything.
 func (s scaffolded) write(root string) error {
-	var written []string
-	undo := func(err error) error {
-		for _, path := range written {
-			err = errors.Join(err, os.Remove(path))
+	for i, f := range []file{s.control, s.test, s.list} {
+		err := os.WriteFile(filepath.Join(root, f.path), f.text, 0o644)
+		if err == nil {
+			continue
+		}
+		for _, written := range []file{s.control, s.test}[:i] {
+			err = errors.Join(err, os.Remove(filepath.Join(root, written.path)))
 		}
 		return err
-	}
-	for _, f := range []file{s.control, s.test} {
-		path := filepath.Join(root, f.path)
-		if err := os.WriteFile(path, f.text, 0o644); err != nil {
-			return undo(err)
-		}
-		written = append(written, path)
-	}
-	if err := os.WriteFile(filepath.Join(root, s.list.path), s.list.text, 0o644); err != nil {
-		return undo(err)
 	}
 	return nil
 }
