@@ -38,6 +38,7 @@ func TestRoundTripsAreTheLongestChain(t *testing.T) {
 		{"two side by side, then one", []cloud.Call{call(0, 5, 1), call(1, 6, 1), call(7, 8, 1)}, 2},
 		{"retries count", []cloud.Call{call(0, 5, 3), call(6, 7, 1)}, 4},
 		{"retries beside a short call", []cloud.Call{call(0, 9, 4), call(1, 2, 1)}, 4},
+		{"retries beside a call that ends later, then one", []cloud.Call{call(0, 5, 4), call(0, 6, 1), call(7, 8, 1)}, 5},
 		{"retries beside a chain", []cloud.Call{call(0, 9, 2), call(0, 1, 1), call(2, 3, 1), call(4, 5, 1)}, 3},
 		{"a request that was never sent", []cloud.Call{call(0, 1, 0)}, 1},
 		{"calls of no length", []cloud.Call{call(1, 1, 1), call(0, 1, 1), call(1, 1, 1)}, 3},

@@ -269,6 +269,47 @@ func TestStaleReadsAreReadAgain(t *testing.T) {
 	}
 }
 
+// A worker whose plan was made before another worker changed the target must
+// not change it once more, whether it read the gates before or after that.
+func TestPlanOlderThanAnotherWorkersChangeIsMadeAnew(t *testing.T) {
+	for _, gatesFirst := range []bool{true, false} {
+		t.Run(fmt.Sprint("gates read first: ", gatesFirst), func(t *testing.T) {
+			s := newStage(t, "enforce")
+			s.open(reports)
+			other := (&stage{t: t, aws: s.aws, hub: s.hub, faults: &faults{}}).newEngine("enforce")
+			gatesRead, changed := make(chan struct{}), make(chan struct{})
+			var plan, gates sync.Once
+			s.faults.set(func(_, operation string, r *http.Request) (resp *http.Response, err error) {
+				switch operation {
+				case "GetPublicAccessBlock":
+					plan.Do(func() {
+						resp, err = s.faults.client.Do(r)
+						if gatesFirst {
+							<-gatesRead
+						}
+						s.want(one(t, other.Handle(t.Context(), sample(t, deleted))), control.Remediated, "")
+						close(changed)
+					})
+				case "BatchGetItem":
+					gates.Do(func() {
+						if !gatesFirst {
+							<-changed
+						}
+						resp, err = s.faults.client.Do(r)
+						close(gatesRead)
+					})
+				}
+				return resp, err
+			})
+			s.want(s.handle(deleted), control.Compliant, "")
+			s.oneCase()
+			if n := len(s.alerts()); n != 1 {
+				t.Errorf("%d alerts, want 1", n)
+			}
+		})
+	}
+}
+
 func TestPanicFailsItsOwnWalkAlone(t *testing.T) {
 	s := newStage(t, "enforce")
 	s.open(reports)
@@ -354,9 +395,12 @@ func TestRoundTrips(t *testing.T) {
 		}
 		return cloud.RoundTrips(before)
 	}
+	s.open("example-others")
 	cold := s.handle(deleted)
+	other := strings.ReplaceAll(string(sample(t, deleted).Raw()), reports, "example-others")
+	warm := one(t, s.engine.HandleJSON(t.Context(), "m", []byte(other)))
 	s.removeBlock(reports)
-	warm := s.handle(deleted)
+	again := s.handle(deleted)
 	compliant := s.handle(deleted)
 	for name, c := range map[string]struct{ got, want int }{
 		"cold, to contained": {contained(cold), 4},
@@ -364,6 +408,8 @@ func TestRoundTrips(t *testing.T) {
 		"warm, to contained": {contained(warm), 3},
 		"warm, to the end":   {cloud.RoundTrips(warm.Trace), 6},
 		"compliant":          {cloud.RoundTrips(compliant.Trace), 1},
+		// The plan is made anew, since the last worker has only just left.
+		"a moment after it was changed back, to contained": {contained(again), 4},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d round trips, want %d", name, c.got, c.want)

@@ -218,6 +218,9 @@ func (w *walk) refuse(ctx context.Context, why string) error {
 	return w.alertRefused(ctx, source(w.event), actor(w.event), why)
 }
 
+// recently is longer than a plan takes and the clocks of two workers differ.
+const recently = 30 * time.Second
+
 // look plans and reads the gates side by side. A violation whose gates can't
 // be read is a *gateError; without a violation the gates don't matter.
 func (w *walk) look(ctx context.Context) (*control.Change, ledger.Gates, error) {
@@ -231,6 +234,12 @@ func (w *walk) look(ctx context.Context) (*control.Change, ledger.Gates, error) 
 		change, err = w.control.Remedy.Plan(ctx, session, w.target)
 	}
 	side.Wait()
+	if change != nil && gateErr == nil && time.Since(gates.Released) < recently {
+		// Another worker left the target while this plan was made, perhaps: its
+		// change may not be in it. This plan is younger than the gates, and the case
+		// opens only if nobody came and went since they were read.
+		change, err = w.control.Remedy.Plan(ctx, session, w.target)
+	}
 	if gateErr != nil && (change != nil || err != nil && !errors.Is(err, control.ErrGone)) {
 		return nil, gates, &gateError{change, gateErr}
 	}

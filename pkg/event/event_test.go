@@ -344,7 +344,7 @@ func TestWhatIsNoEventIsRefused(t *testing.T) {
 		{"text in quotes", []byte(`"{}"`), "event is not a JSON object"},
 		{"null", []byte("null"), "event is not a JSON object"},
 		{"list", []byte("[{}]"), "event is not a JSON object"},
-		{"too long", append(bytes.Clone(good), bytes.Repeat([]byte(" "), event.MaxSize)...), "the limit is 1048576"},
+		{"too long", append(bytes.Clone(good), bytes.Repeat([]byte(" "), event.MaxSize+1-len(good))...), "event is 1048577 bytes long, the limit is 1048576"},
 		{"nested too deep", nested(event.MaxDepth - 1), "event is nested deeper than 100 levels"},
 		{"nested far too deep", bytes.Repeat([]byte("["), event.MaxSize), "event is nested deeper than 100 levels"},
 	} {

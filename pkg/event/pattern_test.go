@@ -229,6 +229,19 @@ func TestSplitIsAsFewPatternsAsFitInAnyOrder(t *testing.T) {
 	}
 }
 
+func TestPatternMayBeExactlyAsLongAsTheLimit(t *testing.T) {
+	build := func(values []string) event.Pattern {
+		return event.Pattern{Fields: []event.Field{{Path: "x", Values: values}}}
+	}
+	// {"x":["a","…"]} is as long as its second text and 14 characters.
+	for n, want := range map[int]int{event.MaxPattern - 15: 1, event.MaxPattern - 14: 1, event.MaxPattern - 13: 2} {
+		values := []string{"a", strings.Repeat("b", n)}
+		if got := event.Split(values, build); len(got) != want {
+			t.Errorf("a pattern of %d characters becomes %d patterns, want %d", len(build(values).String()), len(got), want)
+		}
+	}
+}
+
 func TestValueTooLongForAnyPatternIsNotLost(t *testing.T) {
 	long := strings.Repeat("x", event.MaxPattern)
 	got := event.Split([]string{"a", long, "z"}, func(values []string) event.Pattern {

@@ -8,7 +8,8 @@
 //
 //	pk                              sk              what it is
 //	case#<case>                     case            one case (Case), kept for good
-//	target#<acct>/<rgn>/<type>/<id> lock            the worker on a target and when its lease ends; the latest case
+//	target#<acct>/<rgn>/<type>/<id> lock            the worker on a target and when its lease ends; the latest case,
+//	                                                and when the last worker left
 //	target#<acct>/<rgn>/<type>/<id> control#<id>    the live case of one control on a target, if any
 //
 // A target has at most one worker at a time, whichever control it works for.
@@ -73,6 +74,8 @@ type Gates struct {
 	// LeaseEnds is when the present worker's lease on the target ends; past or
 	// zero if there is none.
 	LeaseEnds time.Time
+	// Released is when the last worker left the target; zero if none has.
+	Released time.Time
 	// Latest is the latest case of the target, by any control; empty if none.
 	Latest string
 	// Live is the control's live case on the target; nil if there is none.
@@ -158,24 +161,38 @@ func (g *Gates) add(item map[string]types.AttributeValue) error {
 		return attributevalue.UnmarshalMap(item, g.Live)
 	}
 	g.Latest = text(item["latest"])
-	if n, ok := item["lease"].(*types.AttributeValueMemberN); ok {
-		ms, err := strconv.ParseInt(n.Value, 10, 64)
-		if err != nil {
-			return err
-		}
-		g.LeaseEnds = time.UnixMilli(ms)
+	var err error
+	if g.LeaseEnds, err = milliseconds(item["lease"]); err != nil {
+		return err
 	}
-	return nil
+	g.Released, err = milliseconds(item["released"])
+	return err
+}
+
+// milliseconds is a time that is kept as ms since 1970; zero if there is none.
+func milliseconds(v types.AttributeValue) (time.Time, error) {
+	n, ok := v.(*types.AttributeValueMemberN)
+	if !ok {
+		return time.Time{}, nil
+	}
+	ms, err := strconv.ParseInt(n.Value, 10, 64)
+	return time.UnixMilli(ms), err
 }
 
 // Open writes a new case with its change before anything is changed, and takes
 // the target for the worker. A live case of the same control that was not
 // being worked on (observed, awaiting approval, …) ends as superseded. ErrBusy:
-// someone else was faster.
+// someone else was faster, or has come and gone since the gates were read.
 func (l *Ledger) Open(ctx context.Context, c *Case, g Gates, w Worker) error {
 	c.State = Open
-	writes := append(l.put(c, g, Live{Case: c.ID, State: Open, Digest: c.Digest()}), l.lock(c, w))
-	return l.transact(ctx, "open case "+c.ID, writes)
+	lock := l.lock(c, w)
+	if g.Latest == "" {
+		*lock.Update.ConditionExpression += " AND attribute_not_exists(latest)"
+	} else {
+		*lock.Update.ConditionExpression += " AND latest = :seen"
+		lock.Update.ExpressionAttributeValues[":seen"] = str(g.Latest)
+	}
+	return l.transact(ctx, "open case "+c.ID, append(l.put(c, g, Live{Case: c.ID, State: Open, Digest: c.Digest()}), lock))
 }
 
 // TakeOver takes an open case whose worker's lease has ended, reads it, and
@@ -298,7 +315,7 @@ func (l *Ledger) lock(c *Case, w Worker) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: aws.String(l.table), Key: lockKey(c.Target),
 		UpdateExpression:    aws.String("SET worker = :worker, lease = :lease, latest = :case"),
-		ConditionExpression: aws.String("attribute_not_exists(lease) OR lease <= :now"),
+		ConditionExpression: aws.String("(attribute_not_exists(lease) OR lease <= :now)"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
 			":worker": str(w.ID), ":lease": num(w.Lease.UnixMilli()), ":case": str(c.ID), ":now": num(l.now().UnixMilli()),
 		},
@@ -309,9 +326,11 @@ func (l *Ledger) lock(c *Case, w Worker) types.TransactWriteItem {
 func (l *Ledger) unlock(c *Case, w Worker) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: aws.String(l.table), Key: lockKey(c.Target),
-		UpdateExpression:          aws.String("REMOVE worker, lease"),
-		ConditionExpression:       aws.String("worker = :worker"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":worker": str(w.ID)},
+		UpdateExpression:    aws.String("SET released = :now REMOVE worker, lease"),
+		ConditionExpression: aws.String("worker = :worker"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":worker": str(w.ID), ":now": num(l.now().UnixMilli()),
+		},
 	}}
 }
 
