@@ -117,7 +117,7 @@ func TestClientIsBuiltOnceForASession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stsClient(one) != stsClient(one) {
+	if again := stsClient(one); again != stsClient(one) {
 		t.Error("a session has two clients of one type")
 	}
 	if stsClient(one) == stsClient(other) {

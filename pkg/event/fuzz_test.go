@@ -54,9 +54,9 @@ func checkEvent(t *testing.T, e *event.Event) {
 	case *event.Call:
 		accounts, named = append(accounts, d.Account), append(named, d.Source, d.Name, d.Region)
 	case *event.Item:
-		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.Resource.ID)
+		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
 	case *event.Compliance:
-		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.Resource.ID)
+		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
 	case *event.Finding:
 		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
 	case *event.Other:

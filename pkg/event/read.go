@@ -134,8 +134,9 @@ func (s *splitter) end(err error) error {
 func (s *splitter) startsRecords() bool {
 	const most = 64 // room for white space between the tokens
 	head, _ := s.in.Peek(most)
-	rest, ok := head, true
+	rest := head
 	for _, token := range []string{`"Records"`, ":", "["} {
+		var ok bool
 		if rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(token)); !ok {
 			return false
 		}

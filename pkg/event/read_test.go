@@ -148,6 +148,7 @@ func TestDamageCostsNoMoreThanWhatIsDamaged(t *testing.T) {
 		{"a line with an odd quote", "it's 5\" long\n" + a, []string{found(0, 'i'), "a"}},
 		{"a scalar in a list", "[1, " + a + ", null, \"{[\\\"\", " + b + "]", []string{found(1, '1'), "a", found(6+len(a), 'n'), "b"}},
 		{"a scalar at a list's end", "[" + a + ",1]\n" + b, []string{"a", found(2+len(a), '1'), "b"}},
+		{"a text with an odd quote in a list", "[\n5\" long\n" + a + "]", []string{found(2, '5'), "a"}},
 		{"a stray bracket", a + "\n]\n" + b, []string{"a", found(len(a)+1, ']'), "b"}},
 		{"a line that was cut off", a + "\n" + half + "\n" + b, []string{"a", cut(len(a) + 1), "b"}},
 		{"a line that was cut off in a text", a + "\n" + `{"id":"x` + "\n" + b, []string{"a", cut(len(a) + 1), "b"}},
@@ -218,6 +219,27 @@ func TestFaultOfTheStreamEndsIt(t *testing.T) {
 	}
 }
 
+func TestEventsOutliveTheReading(t *testing.T) {
+	var events []*event.Event
+	for e, err := range event.Read(strings.NewReader(record("a") + envelope("e") + record("b"))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+	var ids []string
+	for _, e := range events {
+		again, err := event.Decode(e.Raw())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, again.ID)
+	}
+	if diff := cmp.Diff([]string{"a", "e", "b"}, ids); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestReadingEndsWhenAskedTo(t *testing.T) {
 	for name, input := range map[string]string{
 		"values":   record("a") + record("b"),
@@ -225,7 +247,7 @@ func TestReadingEndsWhenAskedTo(t *testing.T) {
 		"faults":   "1\n2\n3\n",
 	} {
 		n := 0
-		for range event.Read(strings.NewReader(input)) {
+		for range event.Read(strings.NewReader(input)) { //nolint:errcheck // That something came is all that is asked.
 			n++
 			break
 		}
@@ -297,7 +319,7 @@ func TestMemoryDoesNotGrowWithTheInput(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, most, n := live(), uint64(0), 0
-			for range event.Read(r) {
+			for range event.Read(r) { //nolint:errcheck // Some of the inputs are faulty; memory is what is asked.
 				if n++; n%200 == 0 {
 					most = max(most, live())
 				}
