@@ -87,7 +87,7 @@ fuzz: need-build ## fuzz every fuzz target for FUZZTIME (default 20s) each
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' $(wildcard cmd functions infra internal pkg) | sort); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "$$(dirname $$file) $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x ./$$(dirname $$file); \
 		done; \
 	done
 

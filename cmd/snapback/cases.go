@@ -43,10 +43,11 @@ func newCasesList(table *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List cases, newest first", Args: want(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("days") && (o.account != "" || o.state != "") {
-				o.days = 0
-			} else if o.days < 1 {
+			switch given := cmd.Flags().Changed("days"); {
+			case given && o.days < 1:
 				return misuse("cases list: --days %d: want a number above 0", o.days)
+			case !given && o.account == "" && o.state == "":
+				o.days = 7
 			}
 			if err := o.check(); err != nil {
 				return err
@@ -61,7 +62,7 @@ func newCasesList(table *string) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.account, "account", "", "only cases of this account")
 	f.StringVar(&o.state, "state", "", "only live cases: open, observed, awaiting-approval, held or unreadable")
-	f.IntVar(&o.days, "days", 7, "only cases of so many days, today among them; without it, --account and --state list all")
+	f.IntVar(&o.days, "days", 0, "only the last days (default 7; all with --account or --state)")
 	f.IntVar(&o.limit, "limit", 100, "list at most so many")
 	return cmd
 }

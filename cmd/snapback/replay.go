@@ -28,15 +28,15 @@ func newReplay() *cobra.Command {
 	return &cobra.Command{
 		Use:   "replay PATH…",
 		Short: "Show offline which rules, controls and resources recorded events would reach",
-		Long: "Read CloudTrail log files or recorded events from files and folders (- is standard input), gzipped or not,\n" +
-			"and show which rule, control and resource each would reach and who did it. No call is made. A damaged file\n" +
-			"is reported and the rest still read; the exit code is then 1.",
+		Long: wrap("Read CloudTrail log files or recorded events from files and folders (- is standard input), gzipped or "+
+			"not, and show which rule, control and resource each would reach and who did it. No call is made. A damaged "+
+			"file is reported and the rest still read; the exit code is then 1.", columns),
 		Args: want(1, math.MaxInt, "files or folders of events (- is standard input)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 1<<16)
 			r := &replay{
 				out: out, errs: cmd.ErrOrStderr(), rules: compileRules(), counts: map[string]map[string]int{},
-				terminal: isTerminal(cmd.ErrOrStderr()),
+				terminal: isTerminal(cmd.ErrOrStderr()), shown: time.Now(),
 			}
 			if output(cmd) == "json" {
 				r.json = json.NewEncoder(out)

@@ -37,9 +37,9 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run EVENT…",
 		Short: "Handle events as the functions do, in this process",
-		Long: "Handle the events in the files (- is standard input) as the functions do: read the live state, decide by\n" +
-			"the baseline, change what it says is to be changed, verify, record and alert. A file holds EventBridge\n" +
-			"envelopes or CloudTrail records: one, JSON lines, an array or a log file, gzipped or not.",
+		Long: wrap("Handle the events in the files (- is standard input) as the functions do: read the live state, decide by "+
+			"the baseline, change what it says is to be changed, verify, record and alert. A file holds EventBridge "+
+			"envelopes or CloudTrail records: one, JSON lines, an array or a log file, gzipped or not.", columns),
 		Args: want(1, math.MaxInt, "files of events (- is standard input)"),
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
 	}
@@ -47,8 +47,8 @@ func newRun() *cobra.Command {
 	f.StringVar(&o.baseline, "baseline", "baseline.yaml", "the baseline file")
 	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
 	f.StringVar(&o.topic, "topic", os.Getenv("SNAPBACK_TOPIC"), "ARN of the SNS topic for alerts (default $SNAPBACK_TOPIC)")
-	f.StringVar(&o.role, "role", "snapback-{domain}", "name of the role to assume in the target's account")
-	f.BoolVar(&o.own, "own-credentials", false, "use the caller's own credentials instead of a role; for events of the caller's own account")
+	f.StringVar(&o.role, "role", "snapback-{domain}", "role to assume in the target's account")
+	f.BoolVar(&o.own, "own-credentials", false, "use the caller's own credentials, not a role: for events of his account")
 	return cmd
 }
 

@@ -1,5 +1,5 @@
-// Command docs writes the reference pages that are generated from the
-// controls: docs/controls.md and docs/patterns.md.
+// Command docs writes what of the folder docs is generated: the pages on
+// controls and event patterns, and the ledger's table.
 package main
 
 import (

@@ -12,13 +12,13 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// page is one generated file of the folder docs. Its template is given the
-// domains.
+// page is one generated file of the folder docs.
 type page struct {
-	file     string
-	template string
+	file   string
+	render func([]control.Domain) ([]byte, error)
 }
 
 var (
@@ -27,22 +27,63 @@ var (
 	//go:embed patterns.md.tmpl
 	patternsTemplate string
 
-	pages = []page{{"controls.md", controlsTemplate}, {"patterns.md", patternsTemplate}}
+	pages = []page{
+		{"controls.md", templated(controlsTemplate)},
+		{"patterns.md", templated(patternsTemplate)},
+		{"ledger-table.json", ledgerTable},
+	}
 )
 
-func (p page) render(domains []control.Domain) ([]byte, error) {
-	t, err := template.New(p.file).Funcs(template.FuncMap{
-		"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
-		"sources": sources, "indented": indented, "join": strings.Join,
-		"length":     func(p event.Pattern) int { return len(p.String()) },
-		"maxPattern": func() int { return event.MaxPattern },
-	}).Parse(p.template)
+// templated renders a template that is given the domains.
+func templated(text string) func([]control.Domain) ([]byte, error) {
+	return func(domains []control.Domain) ([]byte, error) {
+		t, err := template.New("page").Funcs(template.FuncMap{
+			"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
+			"sources": sources, "indented": indented, "join": strings.Join,
+			"length":     func(p event.Pattern) int { return len(p.String()) },
+			"maxPattern": func() int { return event.MaxPattern },
+		}).Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		var out bytes.Buffer
+		err = t.Execute(&out, domains)
+		return out.Bytes(), err
+	}
+}
+
+// ledgerTable is the ledger's table as `aws dynamodb create-table
+// --cli-input-json` takes it.
+func ledgerTable([]control.Domain) ([]byte, error) {
+	text, err := json.Marshal(ledger.Schema("snapback"))
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
-	err = t.Execute(&out, domains)
-	return out.Bytes(), err
+	var table any
+	if err := json.Unmarshal(text, &table); err != nil {
+		return nil, err
+	}
+	out, err := json.MarshalIndent(given(table), "", "  ")
+	return append(out, '\n'), err
+}
+
+// given is a value without the fields that are not set.
+func given(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, field := range v {
+			if field == nil || field == "" {
+				delete(v, name)
+			} else {
+				v[name] = given(field)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = given(v[i])
+		}
+	}
+	return v
 }
 
 // cell is text that may stand in a cell of a table.

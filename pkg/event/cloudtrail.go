@@ -24,7 +24,8 @@ type Call struct {
 	ErrorCode string
 	ReadOnly  bool
 
-	record gjson.Result
+	eventType string
+	record    gjson.Result
 }
 
 func (c *Call) account() string { return c.Account }
@@ -82,45 +83,68 @@ type IdentityCenterUser struct {
 }
 
 func decodeCall(record gjson.Result) (*Call, error) {
-	c := &Call{record: record, ErrorCode: record.Get("errorCode").String(), ReadOnly: record.Get("readOnly").Bool()}
-	var stamp string
-	for _, f := range []struct {
+	var source, name, region, account, stamp, id, eventType, errorCode, readOnly gjson.Result
+	var by caller
+	pick(record, append(by.fields(),
+		field{"eventSource", &source}, field{"eventName", &name}, field{"awsRegion", &region},
+		field{"recipientAccountId", &account}, field{"eventTime", &stamp}, field{"eventID", &id},
+		field{"eventType", &eventType}, field{"errorCode", &errorCode}, field{"readOnly", &readOnly})...)
+	c := &Call{
+		ID: id.String(), ErrorCode: errorCode.String(), ReadOnly: readOnly.Bool(), Actor: by.actor(),
+		eventType: eventType.String(), record: record,
+	}
+	var when string
+	for _, want := range []struct {
 		name string
+		of   gjson.Result
 		to   *string
-	}{{"eventSource", &c.Source}, {"eventName", &c.Name}, {"awsRegion", &c.Region}, {"eventTime", &stamp}} {
+	}{
+		{"eventSource", source, &c.Source}, {"eventName", name, &c.Name}, {"awsRegion", region, &c.Region}, {"eventTime", stamp, &when},
+	} {
 		var err error
-		if *f.to, err = text(record, f.name); err != nil {
+		if *want.to, err = asText(want.of, want.name); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if c.Time, err = parseTime("detail.eventTime", stamp); err != nil {
+	if c.Time, err = parseTime("detail.eventTime", when); err != nil {
 		return nil, err
 	}
-	if c.Account, err = accountAt(record, "recipientAccountId"); err != nil {
+	if c.Account, err = asAccount(account, "recipientAccountId"); err != nil {
 		return nil, err
 	}
-	c.ID = record.Get("eventID").String()
-	c.Actor = decodeActor(record)
 	return c, nil
 }
 
-func decodeActor(record gjson.Result) Actor {
-	id := record.Get("userIdentity")
-	a := Actor{
-		Type:      id.Get("type").String(),
-		ARN:       id.Get("arn").String(),
-		Account:   id.Get("accountId").String(),
-		Principal: id.Get("principalId").String(),
-		Name:      id.Get("userName").String(),
-		AccessKey: id.Get("accessKeyId").String(),
-		MFA: id.Get("sessionContext.attributes.mfaAuthenticated").Bool() ||
-			record.Get("additionalEventData.MFAUsed").String() == "Yes",
-		Address:   record.Get("sourceIPAddress").String(),
-		UserAgent: record.Get("userAgent").String(),
-		InvokedBy: id.Get("invokedBy").String(),
+// caller is the fields of a record that tell who made the call.
+type caller struct{ identity, address, userAgent, additional gjson.Result }
+
+func (c *caller) fields() []field {
+	return []field{
+		{"userIdentity", &c.identity}, {"sourceIPAddress", &c.address}, {"userAgent", &c.userAgent}, {"additionalEventData", &c.additional},
 	}
-	if s := id.Get("sessionContext.sessionIssuer"); s.Get("arn").Exists() || s.Get("principalId").Exists() {
+}
+
+func (c *caller) actor() Actor {
+	var typ, arn, account, principal, name, key, session, invokedBy, onBehalfOf gjson.Result
+	pick(c.identity,
+		field{"type", &typ}, field{"arn", &arn}, field{"accountId", &account}, field{"principalId", &principal},
+		field{"userName", &name}, field{"accessKeyId", &key}, field{"sessionContext", &session},
+		field{"invokedBy", &invokedBy}, field{"onBehalfOf", &onBehalfOf})
+	a := Actor{
+		Type:      typ.String(),
+		ARN:       arn.String(),
+		Account:   account.String(),
+		Principal: principal.String(),
+		Name:      name.String(),
+		AccessKey: key.String(),
+		MFA: session.Get("attributes.mfaAuthenticated").Bool() ||
+			c.additional.Get("MFAUsed").String() == "Yes",
+		Address:   c.address.String(),
+		UserAgent: c.userAgent.String(),
+		InvokedBy: invokedBy.String(),
+	}
+	if s := session.Get("sessionIssuer"); s.Get("arn").Exists() || s.Get("principalId").Exists() {
 		a.Issuer = &Issuer{
 			Type:      s.Get("type").String(),
 			ARN:       s.Get("arn").String(),
@@ -129,7 +153,7 @@ func decodeActor(record gjson.Result) Actor {
 			Name:      s.Get("userName").String(),
 		}
 	}
-	if b := id.Get("onBehalfOf"); b.IsObject() {
+	if b := onBehalfOf; b.IsObject() {
 		a.OnBehalfOf = &IdentityCenterUser{UserID: b.Get("userId").String(), IdentityStore: b.Get("identityStoreArn").String()}
 	}
 	switch {
@@ -162,13 +186,13 @@ func fromRecord(record gjson.Result, data []byte) (*Event, error) {
 	return &Event{
 		ID:         c.ID,
 		Source:     "aws." + service,
-		DetailType: recordDetailType(record.Get("eventType").String()),
+		DetailType: recordDetailType(c.eventType),
 		Account:    c.Account,
 		Region:     c.Region,
 		Time:       c.Time,
 		Detail:     c,
 		// Few events of a log are matched: the envelope is written when asked for.
-		raw: sync.OnceValue(func() []byte { return envelope(c, service, record, data) }),
+		raw: sync.OnceValue(func() []byte { return envelope(c, service, data) }),
 	}, nil
 }
 
@@ -185,7 +209,7 @@ func recordDetailType(eventType string) string {
 }
 
 // envelope prints the EventBridge envelope of a bare record.
-func envelope(c *Call, service string, record gjson.Result, data []byte) []byte {
+func envelope(c *Call, service string, data []byte) []byte {
 	head, err := json.Marshal(struct {
 		Version    string   `json:"version"`
 		ID         string   `json:"id"`
@@ -196,7 +220,7 @@ func envelope(c *Call, service string, record gjson.Result, data []byte) []byte 
 		Region     string   `json:"region"`
 		Resources  []string `json:"resources"`
 	}{
-		"0", c.ID, recordDetailType(record.Get("eventType").String()), "aws." + service,
+		"0", c.ID, recordDetailType(c.eventType), "aws." + service,
 		c.Account, c.Time.UTC().Format(time.RFC3339), c.Region, []string{},
 	})
 	if err != nil {

@@ -89,7 +89,7 @@ func Split(values []string, build func(values []string) Pattern) []Pattern {
 // pattern language is refused by name.
 func ParsePattern(text string) (Pattern, error) {
 	switch {
-	case nesting([]byte(text)) > MaxDepth:
+	case tooDeep([]byte(text)):
 		return Pattern{}, fmt.Errorf("pattern is nested deeper than %d levels", MaxDepth)
 	case !gjson.Valid(text) || !utf8.ValidString(text) || !gjson.Parse(text).IsObject():
 		return Pattern{}, errors.New("pattern is not a JSON object")

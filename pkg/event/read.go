@@ -59,8 +59,11 @@ func Read(r io.Reader) iter.Seq2[*Event, error] {
 // yieldValue decodes one value. A log file whose Records come after another
 // field arrives here whole.
 func yieldValue(value []byte, at int64, yield func(*Event, error) bool) bool {
-	records := gjson.GetBytes(value, "Records")
-	if !records.IsArray() || nesting(value) > MaxDepth || !gjson.ValidBytes(value) {
+	var records gjson.Result
+	if bytes.Contains(value, []byte(`"Records"`)) {
+		records = gjson.GetBytes(value, "Records")
+	}
+	if !records.IsArray() || tooDeep(value) || !gjson.ValidBytes(value) {
 		e, err := DecodeAny(value)
 		if err != nil {
 			err = fmt.Errorf("at byte %d: %w", at, err)
@@ -212,8 +215,11 @@ type shape struct {
 
 // follow returns how many bytes of chunk belong to the object.
 func (s *shape) follow(chunk []byte) int {
-	for i, c := range chunk {
-		switch {
+	for i := 0; i < len(chunk); i++ {
+		if i += s.quotes.plain(chunk[i:]); i == len(chunk) {
+			break
+		}
+		switch c := chunk[i]; {
 		case s.quotes.hold(c):
 			if s.damaged = c == '\n'; s.damaged {
 				return i
@@ -228,7 +234,7 @@ func (s *shape) follow(chunk []byte) int {
 		case c == '}' || c == ']':
 			s.depth--
 		}
-		s.last = c
+		s.last = chunk[i]
 		if s.depth == 0 {
 			return i + 1
 		}
