@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
@@ -35,42 +33,17 @@ func openLedger(cfg aws.Config, table string) *ledger.Ledger {
 	return ledger.New(cfg, table)
 }
 
-// reason is an AWS error for people: what was attempted, and the answer or why
-// there was none, without the wrapping of the SDK.
+// reason is an AWS error for people, with a hint where one is at hand.
 func reason(err error) string {
-	text := err.Error()
-	var operation *smithy.OperationError
-	if errors.As(err, &operation) {
-		text = strings.Replace(text, operation.Error(), answer(operation), 1)
-	}
+	text := cloud.Reason(err)
+	var unanswered *url.Error
 	switch {
 	case cloud.Is(err, "ResourceNotFoundException"):
 		text += ": is it the name of the ledger's table, in this account and Region?"
-	case noAnswer(err) != nil:
+	case errors.As(err, &unanswered):
 		text += ": are the Region, AWS_ENDPOINT_URL and the network right?"
 	}
-	return strings.ReplaceAll(text, "\n", "; ") // of joined errors
-}
-
-func answer(o *smithy.OperationError) string {
-	var api smithy.APIError
-	if errors.As(o, &api) {
-		return cloud.Reason(o)
-	}
-	call := o.Service() + " " + o.Operation() + ": "
-	if u := noAnswer(o); u != nil {
-		return call + "no answer from " + u.URL + ": " + innermost(u).Error()
-	}
-	return call + innermost(o).Error()
-}
-
-// noAnswer is the request that was not answered, if err tells of one.
-func noAnswer(err error) *url.Error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u
-	}
-	return nil
+	return text
 }
 
 // innermost is the error that all others wrap.

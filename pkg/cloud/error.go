@@ -3,6 +3,8 @@ package cloud
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -58,30 +60,47 @@ var transientStatus = map[int]bool{
 	http.StatusTooManyRequests: true,
 }
 
-// Reason is err for people: the call and the API's code and message where one
-// answered, without the request IDs and wrapping of the SDK.
+// Reason is err for people: what was attempted and, in place of the SDK's
+// wrapping with its request IDs, the call and what was answered, or why nothing
+// was.
 func Reason(err error) string {
 	var assume *AssumeError
 	if errors.As(err, &assume) {
 		return assume.Error()
 	}
-	return reason(err)
-}
-
-func reason(err error) string {
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return err.Error()
-	}
-	text := api.ErrorCode()
-	if api.ErrorMessage() != "" {
-		text += ": " + api.ErrorMessage()
-	}
+	text := err.Error()
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) {
-		text = operation.Service() + " " + operation.Operation() + ": " + text
+		text = strings.Replace(text, operation.Error(), answer(operation), 1)
 	}
-	return text
+	return strings.ReplaceAll(text, "\n", "; ") // of joined errors
+}
+
+// answer is the outcome of a call that failed.
+func answer(o *smithy.OperationError) string {
+	call := o.Service() + " " + o.Operation() + ": "
+	var api smithy.APIError
+	var unanswered *url.Error
+	switch {
+	case errors.As(o, &api) && api.ErrorMessage() == "":
+		return call + api.ErrorCode()
+	case api != nil:
+		return call + api.ErrorCode() + ": " + api.ErrorMessage()
+	case errors.As(o, &unanswered):
+		return call + "no answer from " + unanswered.URL + ": " + innermost(unanswered).Error()
+	}
+	return call + innermost(o).Error()
+}
+
+// innermost is the error that all others wrap.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // Is reports whether err is an API's answer with one of the given error codes.

@@ -117,9 +117,11 @@ func TestReasonIsForPeople(t *testing.T) {
 		want string
 	}{
 		{"an answer", answered(403, "AccessDenied"), "S3 PutObject: AccessDenied: a message"},
-		{"an answer, wrapped", fmt.Errorf("put object x: %w", answered(403, "AccessDenied")), "S3 PutObject: AccessDenied: a message"},
+		{"an answer, wrapped", fmt.Errorf("put object x: %w", answered(403, "AccessDenied")), "put object x: S3 PutObject: AccessDenied: a message"},
 		{"an answer without a message", response(404, &smithy.GenericAPIError{Code: "NotFound"}), "S3 PutObject: NotFound"},
-		{"an answer without its call", &smithy.GenericAPIError{Code: "NotFound", Message: "none"}, "NotFound: none"},
+		{"an answer without its call", &smithy.GenericAPIError{Code: "NotFound", Message: "none"}, "api error NotFound: none"},
+		{"no answer", fmt.Errorf("put object x: %w", unanswered(syscall.ECONNREFUSED)),
+			"put object x: S3 PutObject: no answer from https://example.s3.amazonaws.com/: connection refused"},
 		{"an account that can't be entered", fmt.Errorf("open a session: %w", assume), whole},
 		{
 			"own credentials of another account", &cloud.AssumeError{Account: "222222222222", Err: errors.New("these are of account 333333333333")},

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 )
 
 // Session is one account, one Region and one role in it. It is safe for
@@ -158,8 +160,13 @@ func (e *AssumeError) Error() string {
 	if e.Role == "" {
 		return fmt.Sprintf("enter account %s: %v: use credentials of that account, or name a role to assume in it", e.Account, e.Err)
 	}
+	why := e.Err.Error()
+	var operation *smithy.OperationError
+	if errors.As(e.Err, &operation) {
+		why = answer(operation)
+	}
 	return fmt.Sprintf("assume %s: %s: is %s an account of this organization, with Snapback's member stack deployed?",
-		e.Role, reason(e.Err), e.Account)
+		e.Role, why, e.Account)
 }
 
 // Unwrap returns the error of STS.

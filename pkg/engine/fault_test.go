@@ -90,7 +90,7 @@ func TestMissingLedgerHoldsTheChange(t *testing.T) {
 		DeleteTable(t.Context(), &dynamodb.DeleteTableInput{TableName: aws.String(s.hub.Table)})
 	must(t, err)
 	r := s.handle(deleted)
-	s.want(r, control.Held, "ResourceNotFoundException")
+	s.want(r, control.Held, "ledger table snapback: read the gates: DynamoDB BatchGetItem: ResourceNotFoundException")
 	if r.Retry == nil || !strings.Contains(r.Retry.Error(), "ledger table snapback") {
 		t.Errorf("the event is not handed out again with the table's name: %v", r.Retry)
 	}
