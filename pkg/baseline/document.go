@@ -69,7 +69,7 @@ func (p *parser) notYAML(err error, data []byte) {
 		return
 	}
 	lines := bytes.Split(data, []byte("\n"))
-	line, column := within(lines, fault.Mark)
+	line, column := within(lines, fault.Mark) // as it is told in the message, too
 	cause := fault.Mark
 	message := "this can't be read as YAML: " + fault.Message
 	if fault.ContextMsg != "" {

@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -50,6 +51,11 @@ func parse(p *parser, data []byte) (*Baseline, Problems) {
 	if root := p.document(data); root != nil {
 		p.plain(root, "the file")
 		p.baseline(root, b)
+	}
+	lines := bytes.Split(data, []byte("\n"))
+	for i := range p.problems {
+		at := &p.problems[i]
+		at.Line, at.Column = within(lines, yaml.Mark{Line: at.Line, Column: at.Column})
 	}
 	p.problems.sort()
 	if p.problems.Err() != nil {

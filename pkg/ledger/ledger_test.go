@@ -47,8 +47,13 @@ func TestMain(m *testing.M) {
 func newLedger(t *testing.T) *ledger.Ledger {
 	t.Helper()
 	table := strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())
-	_, err := dynamodb.NewFromConfig(cfg).CreateTable(t.Context(), ledger.Schema(table))
+	db := dynamodb.NewFromConfig(cfg)
+	_, err := db.CreateTable(t.Context(), ledger.Schema(table))
 	must(t, err)
+	t.Cleanup(func() {
+		_, err := db.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: aws.String(table)})
+		must(t, err)
+	})
 	return ledger.New(cfg, table)
 }
 
