@@ -167,8 +167,3 @@ type Limits struct {
 	// stops and pages.
 	RoundsPerResource int
 }
-
-// Governs reports whether a Region is one of the governed Regions.
-func (b *Baseline) Governs(region string) bool {
-	return slices.Contains(b.Organization.Regions, region)
-}

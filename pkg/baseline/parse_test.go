@@ -238,18 +238,6 @@ func TestFileWithoutModeAndLimitsObservesWithinTheDefaultLimits(t *testing.T) {
 	}
 }
 
-func TestOnlyListedRegionsAreGoverned(t *testing.T) {
-	b, problems := parse(t, "testdata/good/minimal.yaml")
-	if problems.Err() != nil {
-		t.Fatal(problems)
-	}
-	for region, want := range map[string]bool{"us-east-1": true, "eu-west-1": true, "eu-west-2": false, "": false} {
-		if got := b.Governs(region); got != want {
-			t.Errorf("Governs(%q) = %v, want %v", region, got, want)
-		}
-	}
-}
-
 func TestDigestIsThatOfTheBytes(t *testing.T) {
 	minimal := read(t, "testdata/good/minimal.yaml")
 	a, _ := baseline.Parse("a.yaml", minimal, nil, now)

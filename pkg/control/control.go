@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
@@ -198,16 +197,4 @@ type Domain struct {
 	// Name is the function's name: "storage".
 	Name     string
 	Controls []Control
-}
-
-// Actions are the IAM actions of all steps, sorted, each once.
-func (p Permissions) Actions() []string {
-	var actions []string
-	for _, step := range [][]Permission{p.List, p.Plan, p.Apply, p.Undo} {
-		for _, permission := range step {
-			actions = append(actions, permission.Action)
-		}
-	}
-	slices.Sort(actions)
-	return slices.Compact(actions)
 }

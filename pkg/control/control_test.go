@@ -5,8 +5,6 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 )
@@ -95,13 +93,6 @@ func TestMovedErrorShowsAllThreeStates(t *testing.T) {
 	want := "AWS::S3::Bucket example in 222222222222 eu-west-1 is not as the change left it: before 1, after 2, now 3"
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
-	}
-}
-
-func TestActionsAreSortedAndEachOnce(t *testing.T) {
-	want := []string{"sqs:GetQueueAttributes", "sqs:ListQueues", "sqs:SetQueueAttributes"}
-	if diff := cmp.Diff(want, queuePolicy().Remedy.Permissions.Actions()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -188,12 +188,18 @@ func TestRulesAreAsWritten(t *testing.T) {
 			all[d.Name] = append(all[d.Name], rule{r.Name, json.RawMessage(r.Pattern.String())})
 		}
 	}
-	got, err := json.MarshalIndent(all, "", "  ")
+	wantGolden(t, "rules", all)
+}
+
+// wantGolden holds a value to the JSON of a golden file.
+func wantGolden(t *testing.T, what string, value any) {
+	t.Helper()
+	got, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got = append(got, '\n')
-	golden := filepath.Join("testdata", "rules.golden.json")
+	golden := filepath.Join("testdata", what+".golden.json")
 	if *update {
 		if err := os.WriteFile(golden, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -204,7 +210,7 @@ func TestRulesAreAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("rules differ from %s (-want +got); go test -update rewrites it:\n%s", golden, diff)
+		t.Errorf("%s differ from %s (-want +got); go test -update rewrites it:\n%s", what, golden, diff)
 	}
 }
 

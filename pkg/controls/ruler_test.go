@@ -8,7 +8,6 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/controls"
-	"github.com/snapback-aws/snapback/pkg/event"
 )
 
 // AWS's own event-ruler is the oracle: what our matcher says of the rules that
@@ -44,37 +43,4 @@ func TestGeneratedRulesMatchAsEventBridgeDoes(t *testing.T) {
 		t.Error(d)
 	}
 	t.Logf("%+v", tally)
-}
-
-// An event that a control would look at must be brought by a rule, else the
-// control never sees it.
-func TestEveryEventWithATargetIsBroughtByARule(t *testing.T) {
-	err := filepath.WalkDir(filepath.Join(local.Root(), "events"), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		e, err := event.Decode(data)
-		if err != nil {
-			return err
-		}
-		for _, d := range controls.Domains() {
-			brought := false
-			for _, r := range d.Rules() {
-				brought = brought || r.Pattern.Matcher().Match(e)
-			}
-			for i := range d.Controls {
-				if n := len(d.Controls[i].Targets(e)); n > 0 && !brought {
-					t.Errorf("%s: %d targets of %s, but no rule of %s brings the event", path, n, d.Controls[i].ID, d.Name)
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -1,7 +1,6 @@
 package controls_test
 
 import (
-	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -58,24 +57,7 @@ func TestSampleEventsConcernTheirTargets(t *testing.T) {
 	if err != nil || len(all) == 0 {
 		t.Fatalf("read %d sample events: %v", len(all), err)
 	}
-	got, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	golden := filepath.Join("testdata", "targets.golden.json")
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("targets differ from %s (-want +got); go test -update rewrites it:\n%s", golden, diff)
-	}
+	wantGolden(t, "targets", all)
 }
 
 func TestCreatedBucketIsLookedForInItsOwnRegion(t *testing.T) {
