@@ -21,7 +21,7 @@ func connect(cmd *cobra.Command) (aws.Config, error) {
 	}
 	if _, err := cfg.Credentials.Retrieve(cmd.Context()); err != nil {
 		return cfg, fmt.Errorf("%s: no AWS credentials: log in with `aws sso login`, or set AWS_PROFILE, "+
-			"or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (%w)", name(cmd), innermost(err))
+			"or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (%w)", name(cmd), cloud.Innermost(err))
 	}
 	return cfg, nil
 }
@@ -44,15 +44,4 @@ func reason(err error) string {
 		text += ": are the Region, AWS_ENDPOINT_URL and the network right?"
 	}
 	return text
-}
-
-// innermost is the error that all others wrap.
-func innermost(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
 }

@@ -95,13 +95,7 @@ func play(ctx context.Context, e *engine.Engine, name, sample, bucket string) er
 	for _, r := range e.Handle(ctx, ev) {
 		contained := "-"
 		if !r.Contained.IsZero() {
-			var before []cloud.Call
-			for _, c := range r.Trace {
-				if !c.End.After(r.Contained) {
-					before = append(before, c)
-				}
-			}
-			contained = fmt.Sprint(cloud.RoundTrips(before))
+			contained = fmt.Sprint(r.ContainedTrips())
 		}
 		fmt.Printf("  %-22s %-12s %6d %11s %12d   %s\n", name, r.Outcome, len(r.Calls), contained, cloud.RoundTrips(r.Trace), strings.Join(r.Calls, " "))
 	}

@@ -87,13 +87,13 @@ func answer(o *smithy.OperationError) string {
 	case api != nil:
 		return call + api.ErrorCode() + ": " + api.ErrorMessage()
 	case errors.As(o, &unanswered):
-		return call + "no answer from " + unanswered.URL + ": " + innermost(unanswered).Error()
+		return call + "no answer from " + unanswered.URL + ": " + Innermost(unanswered).Error()
 	}
-	return call + innermost(o).Error()
+	return call + Innermost(o).Error()
 }
 
-// innermost is the error that all others wrap.
-func innermost(err error) error {
+// Innermost is the error that all others wrap.
+func Innermost(err error) error {
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {

@@ -114,6 +114,18 @@ func (e *Engine) alertRefused(ctx context.Context, ev ledger.Event, who *event.A
 	})
 }
 
+// ContainedTrips is how many serial round trips it took until the violation was
+// changed away; 0 if nothing was changed.
+func (r *Result) ContainedTrips() int {
+	var before []cloud.Call
+	for _, c := range r.Trace {
+		if !c.End.After(r.Contained) {
+			before = append(before, c)
+		}
+	}
+	return cloud.RoundTrips(before)
+}
+
 func (r *Result) trace(recorder *cloud.Recorder) {
 	r.Trace, r.Calls = recorder.Calls(), []string{}
 	for _, c := range r.Trace {

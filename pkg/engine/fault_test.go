@@ -386,15 +386,6 @@ func TestRoundTrips(t *testing.T) {
 	s := newStage(t, "enforce")
 	s.open(reports)
 	s.faults.delay = 40 * time.Millisecond
-	contained := func(r engine.Result) int {
-		var before []cloud.Call
-		for _, c := range r.Trace {
-			if !c.End.After(r.Contained) {
-				before = append(before, c)
-			}
-		}
-		return cloud.RoundTrips(before)
-	}
 	s.open("example-others")
 	cold := s.handle(deleted)
 	other := strings.ReplaceAll(string(sample(t, deleted).Raw()), reports, "example-others")
@@ -403,13 +394,13 @@ func TestRoundTrips(t *testing.T) {
 	again := s.handle(deleted)
 	compliant := s.handle(deleted)
 	for name, c := range map[string]struct{ got, want int }{
-		"cold, to contained": {contained(cold), 4},
+		"cold, to contained": {cold.ContainedTrips(), 4},
 		"cold, to the end":   {cloud.RoundTrips(cold.Trace), 7},
-		"warm, to contained": {contained(warm), 3},
+		"warm, to contained": {warm.ContainedTrips(), 3},
 		"warm, to the end":   {cloud.RoundTrips(warm.Trace), 6},
 		"compliant":          {cloud.RoundTrips(compliant.Trace), 1},
 		// The plan is made anew, since the last worker has only just left.
-		"a moment after it was changed back, to contained": {contained(again), 4},
+		"a moment after it was changed back, to contained": {again.ContainedTrips(), 4},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d round trips, want %d", name, c.got, c.want)

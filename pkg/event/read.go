@@ -83,8 +83,9 @@ func yieldValue(value []byte, at int64, yield func(*Event, error) bool) bool {
 }
 
 // splitter cuts a stream into its top JSON values: those of a sequence, of a
-// top array, however nested, or of the array that the field Records of a top object begins
-// with. It looks at brackets and quotes alone and holds one value at a time.
+// top array, however nested, or of the array that the field Records of a top
+// object begins with. It looks at brackets and quotes alone and holds one value
+// at a time.
 type splitter struct {
 	in      *bufio.Reader
 	at      int64 // bytes read

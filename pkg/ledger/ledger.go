@@ -59,13 +59,12 @@ var ErrNoCase = errors.New("no such case")
 type Ledger struct {
 	db    *dynamodb.Client
 	table string
-	now   func() time.Time
 }
 
 // New returns the ledger in the named table, or table ARN, of cfg's account
 // and Region.
 func New(cfg aws.Config, table string) *Ledger {
-	return &Ledger{db: dynamodb.NewFromConfig(cfg), table: table, now: time.Now}
+	return &Ledger{db: dynamodb.NewFromConfig(cfg), table: table}
 }
 
 // Gates is what must be known before a change: who works on the target and
@@ -225,7 +224,7 @@ func (l *Ledger) Release(ctx context.Context, c *Case, w Worker) error {
 // Close ends a case that the worker holds: with its outcome, no longer live,
 // the target free.
 func (l *Ledger) Close(ctx context.Context, c *Case, w Worker) error {
-	c.State, c.Closed = "", l.now().UTC()
+	c.State, c.Closed = "", time.Now().UTC()
 	return l.transact(ctx, "close case "+c.ID, []types.TransactWriteItem{
 		l.update(c), l.unlock(c, w), l.dropLive(c.Control, c.Target, c.ID),
 	})
@@ -317,7 +316,7 @@ func (l *Ledger) lock(c *Case, w Worker) types.TransactWriteItem {
 		UpdateExpression:    aws.String("SET worker = :worker, lease = :lease, latest = :case"),
 		ConditionExpression: aws.String("(attribute_not_exists(lease) OR lease <= :now)"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":worker": str(w.ID), ":lease": num(w.Lease.UnixMilli()), ":case": str(c.ID), ":now": num(l.now().UnixMilli()),
+			":worker": str(w.ID), ":lease": num(w.Lease.UnixMilli()), ":case": str(c.ID), ":now": num(time.Now().UnixMilli()),
 		},
 	}}
 }
@@ -329,7 +328,7 @@ func (l *Ledger) unlock(c *Case, w Worker) types.TransactWriteItem {
 		UpdateExpression:    aws.String("SET released = :now REMOVE worker, lease"),
 		ConditionExpression: aws.String("worker = :worker"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":worker": str(w.ID), ":now": num(l.now().UnixMilli()),
+			":worker": str(w.ID), ":now": num(time.Now().UnixMilli()),
 		},
 	}}
 }
@@ -349,7 +348,7 @@ func (l *Ledger) end(id, why string) types.TransactWriteItem {
 		UpdateExpression:         aws.String("SET closed = :now, ended = :why REMOVE #state"),
 		ExpressionAttributeNames: map[string]string{"#state": "state"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":now": str(l.now().UTC().Format(timeFormat)), ":why": str(why),
+			":now": str(time.Now().UTC().Format(timeFormat)), ":why": str(why),
 		},
 	}}
 }
