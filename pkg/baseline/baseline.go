@@ -9,6 +9,8 @@ package baseline
 import (
 	"slices"
 	"time"
+
+	"github.com/snapback-aws/snapback/pkg/control"
 )
 
 // Mode is how far Snapback goes when a resource has left the baseline.
@@ -41,10 +43,21 @@ const (
 	// DefaultChangesPerAccountPerHour is a judgement, no measurement: more than
 	// one careless deployment breaks, few enough to look through by hand.
 	DefaultChangesPerAccountPerHour = 50
+	// DefaultChangesPerControlPerHour leaves room for what breaks in four accounts
+	// at once; more is likelier to be a fault of the control. A judgement too.
+	DefaultChangesPerControlPerHour = 200
+	// DefaultThreatChangesPerAccountPerHour is as many as posture has.
+	DefaultThreatChangesPerAccountPerHour = 50
 	// DefaultRoundsPerResource is when a tug of war over one resource stops; a
 	// judgement too.
 	DefaultRoundsPerResource = 3
+	// DefaultExemptionDays is half a year, as long as a review of the file holds.
+	DefaultExemptionDays = 180
 )
+
+// DefaultExpireAfter is how long a change waits for a yes where the file does
+// not say: a week reaches whoever is away for some days.
+const DefaultExpireAfter = 7 * 24 * time.Hour
 
 // Baseline is a baseline file that was read without errors. It must not be
 // changed after that; it may then be used by any number of goroutines.
@@ -71,8 +84,13 @@ type Baseline struct {
 	Exemptions []Exemption
 	// Protected is what nothing ever changes.
 	Protected Protected
+	// Approvals say who may approve a change, and until when.
+	Approvals Approvals
 	// Limits bound what Snapback changes by itself.
 	Limits Limits
+	// Alerts are the entries of `alerts`, in the order of the file: the first
+	// that matches decides.
+	Alerts []Route
 }
 
 // Organization is what Snapback governs, and from where.
@@ -159,11 +177,43 @@ type Protected struct {
 	Principals []string
 }
 
-// Limits bound what Snapback changes by itself.
+// Approvals say who may approve a change, and until when.
+type Approvals struct {
+	// FourEyes is set if whoever caused a violation may not approve its change.
+	FourEyes bool
+	// ExpireAfter is how long a change waits for a yes, in whole days.
+	ExpireAfter time.Duration
+}
+
+// Limits bound what Snapback changes by itself, and for how long it may be told
+// to change nothing.
 type Limits struct {
 	// ChangesPerAccountPerHour is how many changes one account may see in an hour.
 	ChangesPerAccountPerHour int
-	// RoundsPerResource is how often one resource is put back before Snapback
-	// stops and pages.
+	// ChangesPerControlPerHour is how many changes one control may make in an
+	// hour, in the whole organization.
+	ChangesPerControlPerHour int
+	// ThreatChangesPerAccountPerHour is how many changes that contain a GuardDuty
+	// finding one account may see in an hour. They are counted apart, so that a
+	// noisy control never uses up what a real threat needs.
+	ThreatChangesPerAccountPerHour int
+	// RoundsPerResource is which round over one resource within 24 hours is not
+	// fought: Snapback stops there and pages. At least 2.
 	RoundsPerResource int
+	// ExemptionDays is how many days from today an exemption may last.
+	ExemptionDays int
+}
+
+// Route says where alerts of some outcomes and severities go. One of the two
+// lists is never empty in a route of the file.
+type Route struct {
+	// Outcomes are those that it takes; empty: all.
+	Outcomes []control.Outcome
+	// Severities are those that it takes; empty: all.
+	Severities []control.Severity
+	// Topic is "main", "none", or the ARN of an SNS topic in the hub's account
+	// and Region.
+	Topic string
+	// Line is where the entry begins, counted from 1.
+	Line int
 }

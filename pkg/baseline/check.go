@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
@@ -61,14 +63,17 @@ func (p *parser) date(n *yaml.Node, name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// positive reads a whole number above zero. What it can't read leaves to alone.
-func (p *parser) positive(n *yaml.Node, name string, to *int) {
-	i, ok := wholeNumber(n, strconv.IntSize)
-	if !ok || i <= 0 {
-		p.errorf(n, "%s is %s: want a whole number above zero", name, describe(n))
-		return
+// whole returns what reads a whole number from least to most. What it can't
+// read sets to to 0, so that nothing else is measured against the default.
+func (p *parser) whole(to *int, least, most int64, want string) func(key, value *yaml.Node) {
+	return func(key, n *yaml.Node) {
+		i, ok := wholeNumber(n, strconv.IntSize)
+		if !ok || i < least || i > most {
+			p.errorf(n, "%s is %s: want a whole number %s", key.Value, describe(n), want)
+			i = 0
+		}
+		*to = int(i)
 	}
-	*to = int(i)
 }
 
 // wholeNumber reads a number as everyone writes it: 010 is eight to some YAML
@@ -104,6 +109,36 @@ func (p *parser) isKnown(n *yaml.Node, s string) bool {
 		p.errorf(n, "there is no control %s: %s", quote(s), meant(nearest(s, ids), lists))
 	}
 	return false
+}
+
+// control returns the control of an ID, or nil.
+func (p *parser) control(id string) *control.Control {
+	i := slices.IndexFunc(p.controls, func(c control.Control) bool { return c.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &p.controls[i]
+}
+
+// promise warns of a mode that changes resources where no control that an ID
+// or a glob names can change any.
+func (p *parser) promise(n *yaml.Node, name string, mode Mode) {
+	if p.deployed || mode.AtMost(Observe) == mode {
+		return // a glob may match another domain's controls; Parse knew them all
+	}
+	found := false
+	for i := range p.controls {
+		if !matchGlob(name, p.controls[i].ID) {
+			continue
+		}
+		if p.controls[i].Remedy.Apply != nil {
+			return
+		}
+		found = true
+	}
+	if found {
+		p.warnf(n, "what %s names only reports and can change nothing: the mode %s promises more, so write observe", quote(name), mode)
+	}
 }
 
 func isGlob(s string) bool { return strings.ContainsAny(s, "*?") }
@@ -182,6 +217,32 @@ func resourceFault(f []string) string {
 		return "the account must be empty or 12 digits: an exemption holds in one account, so write one for each"
 	}
 	return ""
+}
+
+// misnamed warns of an exemption whose resource is written as no ARN of its
+// control ever is, and so exempts nothing. A glob is left alone: its controls
+// may name their resources in different ways.
+func (p *parser) misnamed(n *yaml.Node, e Exemption, hub Hub) {
+	c := p.control(e.Control)
+	if c == nil || c.ARN == nil || hub.Region == "" {
+		return
+	}
+	f := strings.SplitN(e.Resource, ":", arnFields)
+	form := c.ARN(control.Target{
+		Account: "123456789012", Region: cmp.Or(f[arnRegion], hub.Region), Type: c.Type, ID: "ID",
+	})
+	want := strings.SplitN(form, ":", arnFields)
+	if len(want) == arnFields && !alike(f, want) {
+		p.warnf(n, "resource is %s, which is no ARN of a resource that %s looks at, so it exempts nothing: want one such as %s",
+			quote(e.Resource), c.ID, form)
+	}
+}
+
+// alike reports whether two ARNs are of the same partition and service, and
+// both with or without a Region and an account.
+func alike(a, b []string) bool {
+	return a[arnPartition] == b[arnPartition] && a[arnService] == b[arnService] &&
+		(a[arnRegion] == "") == (b[arnRegion] == "") && (a[arnAccount] == "") == (b[arnAccount] == "")
 }
 
 // principalFault says what is wrong with a protected principal besides.

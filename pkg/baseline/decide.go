@@ -33,6 +33,10 @@ type Decision struct {
 	// Exemption is the one that covers the resource, or nil. When Mode is Off
 	// none is looked for.
 	Exemption *Exemption
+	// Explicit is set if the mode was given for this very control by its full ID,
+	// in its own entry or in an override, and not by a default, by a glob, or by
+	// what makes the resource exempt or protected.
+	Explicit bool
 	// Why names what decided: "baseline.yaml:14 (override)".
 	Why string
 }
@@ -43,20 +47,19 @@ type Decision struct {
 func (b *Baseline) Decide(f Facts) Decision {
 	d := Decision{Mode: cmp.Or(b.Mode, Observe), Why: "the default mode"}
 	if s := b.setting(f.Control); s != nil {
-		d.Mode, d.Why = s.Mode, b.place(s.Line, "control "+s.Control)
+		d = Decision{Mode: s.Mode, Explicit: s.Control == f.Control, Why: b.place(s.Line, "control "+s.Control)}
 	}
 	if o := b.override(f); o != nil {
-		d.Mode, d.Why = o.Mode, b.place(o.Line, "override")
+		d = Decision{Mode: o.Mode, Explicit: slices.Contains(o.Controls, f.Control), Why: b.place(o.Line, "override")}
 	}
 	if d.Mode == Off {
 		return d
 	}
 	if p := b.protectedBy(f.ARN); p != "" {
-		d.Mode, d.Why = d.Mode.AtMost(Observe), "protected principal "+p
+		d = Decision{Mode: d.Mode.AtMost(Observe), Why: "protected principal " + p}
 	}
 	if e := b.exemption(f); e != nil {
-		d.Mode, d.Why = d.Mode.AtMost(Observe), b.place(e.Line, "exemption")
-		d.Exemption = e
+		d = Decision{Mode: d.Mode.AtMost(Observe), Exemption: e, Why: b.place(e.Line, "exemption")}
 	}
 	return d
 }

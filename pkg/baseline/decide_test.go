@@ -102,6 +102,35 @@ func TestTheMostSpecificPlaceDecides(t *testing.T) {
 	}
 }
 
+func TestModeIsExplicitOnlyIfItsControlWasNamed(t *testing.T) {
+	const s3, other = "s3-bucket-public-access", "s3-account-public-access"
+	b := decideBaseline(t)
+	b.Overrides = append(b.Overrides, baseline.Override{
+		Match: baseline.Match{Accounts: []string{"666666666666"}}, Controls: []string{"s3-*", s3}, Mode: baseline.Enforce,
+	})
+	for _, test := range []struct {
+		name     string
+		facts    baseline.Facts
+		explicit bool
+	}{
+		{"its own entry", baseline.Facts{Control: s3}, true},
+		{"a glob over controls", baseline.Facts{Control: other}, false},
+		{"the default mode", baseline.Facts{Control: "rds-public"}, false},
+		{"an entry without a mode", baseline.Facts{Control: "iam-access-key-rotation"}, false},
+		{"an override by its ID", baseline.Facts{Control: s3, OrganizationalUnits: []string{"ou-ab12-11111111"}}, true},
+		{"an override by a glob, over its own entry", baseline.Facts{Control: s3, Account: "222222222222"}, false},
+		{"an override by its ID and a glob", baseline.Facts{Control: s3, Account: "666666666666"}, true},
+		{"an override by another ID and a glob", baseline.Facts{Control: other, Account: "666666666666"}, false},
+		{"its own entry, of an exempt resource", baseline.Facts{Control: s3, ARN: "arn:aws:s3:::www.example.com"}, false},
+		{"its own entry, of a protected principal", baseline.Facts{Control: s3, ARN: "arn:aws:iam::999999999999:role/break-glass"}, false},
+	} {
+		test.facts.Now = now
+		if got := b.Decide(test.facts); got.Explicit != test.explicit {
+			t.Errorf("%s: the mode %s of %s is explicit: %t, want %t", test.name, got.Mode, got.Why, got.Explicit, test.explicit)
+		}
+	}
+}
+
 func TestOnlyTheFactsThatCanDecideAreNeeded(t *testing.T) {
 	b := &baseline.Baseline{Overrides: []baseline.Override{
 		{Match: baseline.Match{Tags: map[string]string{"env": "dev"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},

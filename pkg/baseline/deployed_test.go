@@ -14,7 +14,9 @@ organization: {id: o-example1234, hub: {account: "111111111111", region: us-east
 mode: enforce
 controls:
   iam-of-another-domain: {mode: "off", params: {max-age-days: 90}}
+limits: {exemption-days: 30}
 exemptions:
+  - {control: s3-bucket-public-access, resource: "arn:aws:s3:::web", reason: site, owner: web, expires: 9999-12-31}
   - {control: s3-bucket-public-access, resource: "arn:aws:s3:::www", reason: site, owner: web, expires: 2020-02-01}
 `
 

@@ -3,10 +3,39 @@ package baseline_test
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/control"
 )
+
+// checkBounds checks what no file may undo: a limit that limits, an end to
+// every wait, and an alert of what somebody must act on.
+func checkBounds(t *testing.T, b *baseline.Baseline) {
+	t.Helper()
+	l, wait := b.Limits, b.Approvals.ExpireAfter
+	if min(l.ChangesPerAccountPerHour, l.ChangesPerControlPerHour, l.ThreatChangesPerAccountPerHour, l.ExemptionDays) < 1 || l.RoundsPerResource < 2 {
+		t.Errorf("limits %+v", l)
+	}
+	if wait < 24*time.Hour || wait > 90*24*time.Hour {
+		t.Errorf("a change waits %s for a yes", wait)
+	}
+	for _, e := range b.Exemptions {
+		if e.Expires.After(now.AddDate(0, 0, l.ExemptionDays)) {
+			t.Errorf("exempt until %s, and %d days are allowed", e.Expires, l.ExemptionDays)
+		}
+	}
+	for _, o := range []control.Outcome{
+		control.AwaitingApproval, control.Expired, control.Failed, control.Held, control.Unreadable, control.Refused,
+	} {
+		for _, s := range []control.Severity{"", control.Low, control.Medium, control.High, control.Critical} {
+			if topic, send := b.Topic(o, s); !send || topic != "" && !strings.HasPrefix(topic, "arn:") {
+				t.Errorf("%s of severity %q goes to %q: %t", o, s, topic, send)
+			}
+		}
+	}
+}
 
 func FuzzParse(f *testing.F) {
 	f.Add(read(f, "..", "..", "baseline.yaml"))
@@ -34,6 +63,9 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("not one line: %q", p.Message)
 			}
 			last = p
+		}
+		if b != nil {
+			checkBounds(t, b)
 		}
 	})
 }

@@ -3,13 +3,10 @@ package baseline
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
-
-	"github.com/snapback-aws/snapback/pkg/control"
 )
 
 // decoded are the params of one control, kept until the whole file is found to
@@ -26,11 +23,10 @@ func (p *parser) params(id string, key, n *yaml.Node) any {
 		p.errorf(key, "the glob %s takes no params: give them to each control by its ID", quote(id))
 		return nil
 	}
-	i := slices.IndexFunc(p.controls, func(c control.Control) bool { return c.ID == id })
-	if i < 0 {
+	c := p.control(id)
+	if c == nil {
 		return nil // Reported as an unknown control.
 	}
-	c := &p.controls[i]
 	if c.Params == nil {
 		p.errorf(key, "the control %s takes no parameters: remove params", id)
 		return nil

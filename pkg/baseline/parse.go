@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +42,7 @@ func Parse(file string, data []byte, controls []control.Control, now time.Time) 
 // before it was deployed; here the controls are those of one domain, names of
 // others are taken as they are, and what time alone turns into a fault (a review
 // that grows old, an exemption that ends) is none: Decide grants an exemption
-// that has ended no more.
+// that has ended no more. How long one may last is measured by Parse alone.
 func ParseDeployed(file string, data []byte, controls []control.Control) (*Baseline, Problems) {
 	return parse(&parser{file: file, controls: controls, deployed: true}, data)
 }
@@ -76,6 +78,7 @@ type parser struct {
 	problems Problems
 	errors   int // how many of them are no warnings
 	decoded  []decoded
+	last     []func(*Baseline) // checks that wait for the sections behind theirs
 }
 
 func (p *parser) errorf(at *yaml.Node, format string, args ...any) {
@@ -97,7 +100,14 @@ func (p *parser) problem(line, column int, message string, warning bool) {
 
 func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 	b.Mode = Observe
-	b.Limits = Limits{DefaultChangesPerAccountPerHour, DefaultRoundsPerResource}
+	b.Approvals = Approvals{FourEyes: true, ExpireAfter: DefaultExpireAfter}
+	b.Limits = Limits{
+		ChangesPerAccountPerHour:       DefaultChangesPerAccountPerHour,
+		ChangesPerControlPerHour:       DefaultChangesPerControlPerHour,
+		ThreatChangesPerAccountPerHour: DefaultThreatChangesPerAccountPerHour,
+		RoundsPerResource:              DefaultRoundsPerResource,
+		ExemptionDays:                  DefaultExemptionDays,
+	}
 	p.mapping(n, "the file", []field{
 		{"version", "write version: 1", func(_, v *yaml.Node) { b.Version = p.version(v) }},
 		{"reviewed", "write the day of the last review, as in reviewed: 2026-11-22", func(_, v *yaml.Node) { b.Reviewed = p.reviewed(v) }},
@@ -107,8 +117,13 @@ func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 		{"overrides", "", func(_, v *yaml.Node) { b.Overrides = p.overrides(v) }},
 		{"exemptions", "", func(_, v *yaml.Node) { b.Exemptions = p.exemptions(v) }},
 		{"protected", "", func(_, v *yaml.Node) { p.protected(v, &b.Protected) }},
-		{"limits", "", func(k, v *yaml.Node) { p.limits(k, v, &b.Limits) }},
+		{"approvals", "", func(_, v *yaml.Node) { p.approvals(v, &b.Approvals) }},
+		{"limits", "", func(_, v *yaml.Node) { p.limits(v, &b.Limits) }},
+		{"alerts", "", func(_, v *yaml.Node) { b.Alerts = p.alerts(v) }},
 	})
+	for _, check := range p.last {
+		check(b)
+	}
 }
 
 func (p *parser) version(n *yaml.Node) int {
@@ -192,7 +207,10 @@ func (p *parser) setting(key, n *yaml.Node) Setting {
 	s := Setting{Control: key.Value, Line: key.Line}
 	name := "the entry of " + quote(key.Value)
 	p.mapping(n, name, []field{
-		{"mode", "", func(_, v *yaml.Node) { s.Mode = p.mode(v) }},
+		{"mode", "", func(_, v *yaml.Node) {
+			s.Mode = p.mode(v)
+			p.promise(v, key.Value, s.Mode)
+		}},
 		{"params", "", func(k, v *yaml.Node) { s.Params = p.params(key.Value, k, v) }},
 	})
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
@@ -221,13 +239,20 @@ func (p *parser) overrides(n *yaml.Node) []Override {
 func (p *parser) override(n *yaml.Node) (Override, bool) {
 	o := Override{Line: n.Line}
 	before := p.errors
+	var named []*yaml.Node
 	p.mapping(n, "the override", []field{
 		{"match", "say where it applies, by accounts, organizational-units or tags", func(_, v *yaml.Node) { p.where(v, &o.Match) }},
 		{"controls", `list the controls that it concerns, as in controls: ["s3-*"]`, func(_, v *yaml.Node) {
-			o.Controls = p.texts(v, "controls", p.controlName)
+			o.Controls = p.texts(v, "controls", func(item *yaml.Node, name string) (string, bool) {
+				named = append(named, item)
+				return p.controlName(item, name)
+			})
 		}},
 		{"mode", "write the mode that applies there, " + modeList, func(_, v *yaml.Node) { o.Mode = p.mode(v) }},
 	})
+	for _, item := range named {
+		p.promise(item, item.Value, o.Mode)
+	}
 	return o, p.errors == before
 }
 
@@ -297,7 +322,9 @@ func (p *parser) exemption(n *yaml.Node) (Exemption, bool) {
 			e.Control, _ = p.controlName(v, "control")
 		}},
 		{"resource", "write the ARN that is exempt, as in resource: arn:aws:s3:::www.example.com", func(_, v *yaml.Node) {
-			e.Resource = p.arn(v, "resource", resourceFault)
+			if e.Resource = p.arn(v, "resource", resourceFault); e.Resource != "" {
+				p.last = append(p.last, func(b *Baseline) { p.misnamed(v, e, b.Organization.Hub) }) // e is whole by then
+			}
 		}},
 		{"reason", "write why the resource may differ from the baseline", func(_, v *yaml.Node) { e.Reason, _ = p.filled(v, "reason") }},
 		{"owner", "write who answers for it, an e-mail address or a team", func(_, v *yaml.Node) { e.Owner, _ = p.filled(v, "owner") }},
@@ -308,10 +335,24 @@ func (p *parser) exemption(n *yaml.Node) (Exemption, bool) {
 
 func (p *parser) expires(n *yaml.Node) time.Time {
 	t, ok := p.date(n, "expires")
-	if ok && !p.deployed && (Exemption{Expires: t}).Ended(p.now) {
+	switch {
+	case !ok || p.deployed:
+	case Exemption{Expires: t}.Ended(p.now):
 		p.errorf(n, "the exemption ended on %s: remove it, or review it and give it a new last day", t.Format(time.DateOnly))
+	default:
+		p.last = append(p.last, func(b *Baseline) { p.lasting(n, t, b.Limits.ExemptionDays) })
 	}
 	return t
+}
+
+// lasting reports an exemption that lasts longer than the limits allow, unless
+// they can't be read.
+func (p *parser) lasting(n *yaml.Node, expires time.Time, days int) {
+	latest := p.now.UTC().AddDate(0, 0, days)
+	if days > 0 && expires.After(latest) {
+		p.errorf(n, "the exemption would last until %s, and exemption-days in limits is %d: write %s at the latest, and review it then",
+			expires.Format(time.DateOnly), days, latest.Format(time.DateOnly))
+	}
 }
 
 func (p *parser) protected(n *yaml.Node, protected *Protected) {
@@ -325,11 +366,30 @@ func (p *parser) protected(n *yaml.Node, protected *Protected) {
 	})
 }
 
-func (p *parser) limits(key, n *yaml.Node, l *Limits) {
-	p.warnf(key, "limits are checked, but this version does not enforce them yet: choose the modes with that in mind")
+func (p *parser) approvals(n *yaml.Node, a *Approvals) {
+	p.mapping(n, "approvals", []field{
+		{"four-eyes", "", func(k, v *yaml.Node) { p.truth(v, k.Value, reflect.ValueOf(&a.FourEyes).Elem()) }},
+		{"expire-after-days", "", func(k, v *yaml.Node) {
+			var days int
+			p.whole(&days, 1, 90, "from 1 to 90")(k, v)
+			a.ExpireAfter = time.Duration(days) * 24 * time.Hour
+		}},
+	})
+}
+
+// maxExemptionDays is ten years: whoever needs longer needs another baseline,
+// and dates stay far from where they overflow.
+const maxExemptionDays = 3650
+
+func (p *parser) limits(n *yaml.Node, l *Limits) {
+	const most, above = math.MaxInt, "above zero"
 	p.mapping(n, "limits", []field{
-		{"changes-per-account-per-hour", "", func(k, v *yaml.Node) { p.positive(v, k.Value, &l.ChangesPerAccountPerHour) }},
-		{"rounds-per-resource", "", func(k, v *yaml.Node) { p.positive(v, k.Value, &l.RoundsPerResource) }},
+		{"changes-per-account-per-hour", "", p.whole(&l.ChangesPerAccountPerHour, 1, most, above)},
+		{"changes-per-control-per-hour", "", p.whole(&l.ChangesPerControlPerHour, 1, most, above)},
+		{"threat-changes-per-account-per-hour", "", p.whole(&l.ThreatChangesPerAccountPerHour, 1, most, above)},
+		{"rounds-per-resource", "", p.whole(&l.RoundsPerResource, 2, most,
+			"from 2 up, since the last round is not fought and with 1 nothing would ever be changed")},
+		{"exemption-days", "", p.whole(&l.ExemptionDays, 1, maxExemptionDays, fmt.Sprintf("from 1 to %d", maxExemptionDays))},
 	})
 }
 
@@ -339,10 +399,6 @@ func (p *parser) mode(n *yaml.Node) Mode {
 	if n.Kind == yaml.ScalarNode && slices.Contains(modes, Mode(n.Value)) {
 		return Mode(n.Value)
 	}
-	names := make([]string, len(modes))
-	for i, m := range modes {
-		names[i] = string(m)
-	}
-	p.errorf(n, "mode is %s: %s", describe(n), meant(nearest(strings.ToLower(n.Value), names), "want "+modeList))
+	p.errorf(n, "mode is %s: %s", describe(n), meant(nearest(strings.ToLower(n.Value), as[string](modes)), "want "+modeList))
 	return ""
 }

@@ -2,6 +2,7 @@ package baseline_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 )
 
@@ -61,14 +63,23 @@ type nested struct {
 }
 
 // testControls are new controls, so that no test sees the params of another.
+// The last one only reports.
 func testControls() []control.Control {
+	changes := control.Remedy{Apply: func(context.Context, *cloud.Session, control.Change) error { return nil }}
 	return []control.Control{
-		{ID: "s3-bucket-public-access"},
-		{ID: "s3-account-public-access"},
-		{ID: "ec2-security-group-ingress"},
-		{ID: "iam-access-key-rotation", Params: &rotation{MaxAgeDays: 90, WarnDays: 7}},
+		{ID: "s3-bucket-public-access", Remedy: changes, ARN: func(t control.Target) string {
+			return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID
+		}},
+		{ID: "s3-account-public-access", Remedy: changes, ARN: func(t control.Target) string {
+			return "arn:" + cloud.Partition(t.Region) + ":s3::" + t.ID + ":account"
+		}},
+		{ID: "ec2-security-group-ingress", Remedy: changes, ARN: func(t control.Target) string {
+			return "arn:" + cloud.Partition(t.Region) + ":ec2:" + t.Region + ":" + t.Account + ":security-group/" + t.ID
+		}},
+		{ID: "iam-access-key-rotation", Remedy: changes, Params: &rotation{MaxAgeDays: 90, WarnDays: 7}},
 		{ID: "test-kinds", Params: &kinds{Name: "default", Labels: []string{"default"}, Weights: map[string]float64{"default": 1}}},
 		{ID: "test-defect", Params: rotation{}},
+		{ID: "root-user-use"},
 	}
 }
 
@@ -179,12 +190,12 @@ func TestGoodFileIsAcceptedWithoutErrors(t *testing.T) {
 
 func TestFileIsReadInFull(t *testing.T) {
 	controls := testControls()
-	got, problems := baseline.Parse("design.yaml", read(t, "testdata", "good", "design.yaml"), controls, now)
+	got, problems := baseline.Parse("full.yaml", read(t, "testdata", "good", "full.yaml"), controls, now)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
 	want := &baseline.Baseline{
-		File:     "design.yaml",
+		File:     "full.yaml",
 		Digest:   got.Digest,
 		Version:  1,
 		Reviewed: day(2026, 11, 1),
@@ -217,7 +228,16 @@ func TestFileIsReadInFull(t *testing.T) {
 			Line:     12,
 		}},
 		Protected: baseline.Protected{Principals: []string{"arn:aws:iam::*:role/break-glass"}},
-		Limits:    baseline.Limits{ChangesPerAccountPerHour: 50, RoundsPerResource: 3},
+		Approvals: baseline.Approvals{ExpireAfter: 3 * 24 * time.Hour},
+		Limits: baseline.Limits{
+			ChangesPerAccountPerHour: 10, ChangesPerControlPerHour: 20, ThreatChangesPerAccountPerHour: 30,
+			RoundsPerResource: 4, ExemptionDays: 150,
+		},
+		Alerts: []baseline.Route{
+			{Outcomes: []control.Outcome{control.Observed}, Severities: []control.Severity{control.Low, control.Medium}, Topic: "none", Line: 17},
+			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 18},
+			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 19},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the baseline differs (-want +got):\n%s", diff)
@@ -227,14 +247,19 @@ func TestFileIsReadInFull(t *testing.T) {
 	}
 }
 
-func TestFileWithoutModeAndLimitsObservesWithinTheDefaultLimits(t *testing.T) {
+func TestFileWithoutModeAndLimitsObservesWithinTheDefaults(t *testing.T) {
 	b, problems := parse(t, "testdata/good/minimal.yaml")
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	want := baseline.Limits{ChangesPerAccountPerHour: 50, RoundsPerResource: 3}
-	if b.Mode != baseline.Observe || b.Limits != want {
-		t.Errorf("mode %s, limits %+v, want observe and %+v", b.Mode, b.Limits, want)
+	limits := baseline.Limits{
+		ChangesPerAccountPerHour: 50, ChangesPerControlPerHour: 200, ThreatChangesPerAccountPerHour: 50,
+		RoundsPerResource: 3, ExemptionDays: 180,
+	}
+	approvals := baseline.Approvals{FourEyes: true, ExpireAfter: 7 * 24 * time.Hour}
+	if b.Mode != baseline.Observe || b.Limits != limits || b.Approvals != approvals || b.Alerts != nil {
+		t.Errorf("mode %s, %+v, %+v, alerts %v; want observe, %+v, %+v and no alerts",
+			b.Mode, b.Limits, b.Approvals, b.Alerts, limits, approvals)
 	}
 }
 
@@ -265,6 +290,26 @@ func TestReviewFallsDueAfterSixMonths(t *testing.T) {
 		got := problems.Error()
 		if (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
 			t.Errorf("reviewed %s: got %q, want %q", test.reviewed, got, test.want)
+		}
+	}
+}
+
+func TestExemptionLastsNoLongerThanTheLimitsAllow(t *testing.T) {
+	file := string(read(t, "testdata/good/minimal.yaml")) + `
+exemptions:
+  - {control: s3-bucket-public-access, resource: "arn:aws:s3:::www", reason: site, owner: web, expires: EXPIRES}
+`
+	for _, test := range []struct{ expires, limits, want string }{
+		{"2027-05-21", "", ""},
+		{"2027-05-22", "", "exemption-days in limits is 180: write 2027-05-21"},
+		{"2026-11-23", "limits: {exemption-days: 1}", ""},
+		{"2026-11-24", "limits: {exemption-days: 1}", "exemption-days in limits is 1: write 2026-11-23"},
+		{"2036-11-19", "limits: {exemption-days: 3650}", ""},
+	} {
+		_, problems := baseline.Parse("b.yaml", []byte(strings.Replace(file, "EXPIRES", test.expires, 1)+test.limits), testControls(), now)
+		got := problems.Error()
+		if (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
+			t.Errorf("until %s with %q: got %q, want %q", test.expires, test.limits, got, test.want)
 		}
 	}
 }
@@ -310,7 +355,7 @@ func TestUnreadableBytesAreRefusedWhereTheyStand(t *testing.T) {
 }
 
 func TestFileOfWindowsIsAccepted(t *testing.T) {
-	data := bytes.ReplaceAll(read(t, "testdata/good/design.yaml"), []byte("\n"), []byte("\r\n"))
+	data := bytes.ReplaceAll(read(t, "testdata/good/full.yaml"), []byte("\n"), []byte("\r\n"))
 	if _, problems := baseline.Parse("b.yaml", append([]byte("\uFEFF"), data...), testControls(), now); problems.Err() != nil {
 		t.Error(problems)
 	}

@@ -41,12 +41,12 @@ func uncomment(lines []string, block [2]int) []string {
 }
 
 // check fails the test if a file has errors, or warnings other than those that
-// its tags and limits bring.
+// its tags bring.
 func check(t *testing.T, lines []string) *baseline.Baseline {
 	t.Helper()
 	b, problems := baseline.Parse("baseline.yaml", []byte(strings.Join(lines, "\n")), testControls()[:2], now)
 	for _, p := range problems {
-		if !p.Warning || !strings.Contains(p.Message, "tag") && !strings.Contains(p.Message, "limits") {
+		if !p.Warning || !strings.Contains(p.Message, "tag") {
 			t.Errorf("%s\n%s", p, lines[p.Line-1])
 		}
 	}
@@ -68,8 +68,8 @@ func TestShippedFileObservesEverythingWithoutAnyProblem(t *testing.T) {
 func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 	lines := strings.Split(string(read(t, "..", "..", "baseline.yaml")), "\n")
 	blocks := examples(lines)
-	if len(blocks) != 5 {
-		t.Fatalf("%d examples, want one each of controls, overrides, exemptions, protected and limits", len(blocks))
+	if len(blocks) != 7 {
+		t.Fatalf("%d examples, want one each of controls, overrides, exemptions, protected, approvals, limits and alerts", len(blocks))
 	}
 	everything := lines
 	for _, block := range blocks {
@@ -78,7 +78,11 @@ func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 		everything = uncomment(everything, block)
 	}
 	b := check(t, everything)
-	if b == nil || len(b.Controls) != 2 || len(b.Overrides) != 2 || len(b.Exemptions) != 1 || len(b.Protected.Principals) != 1 {
+	if b == nil || len(b.Controls) != 2 || len(b.Overrides) != 2 || len(b.Exemptions) != 1 || len(b.Protected.Principals) != 1 || len(b.Alerts) != 2 {
 		t.Errorf("the examples together give %+v", b)
+	}
+	plain := check(t, lines)
+	if b.Limits != plain.Limits || b.Approvals != plain.Approvals {
+		t.Errorf("the examples give %+v and %+v, want the defaults %+v and %+v", b.Limits, b.Approvals, plain.Limits, plain.Approvals)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"regexp"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
@@ -184,6 +185,8 @@ type Control struct {
 	Untagged bool
 	// ARN names a target the way the baseline's exemptions do.
 	ARN func(Target) string
+	// IDs is what an ID of this type looks like; nil: anything.
+	IDs *regexp.Regexp
 	// List finds every target in the session's account and Region.
 	List   func(context.Context, *cloud.Session) iter.Seq2[Target, error]
 	Remedy Remedy

@@ -99,6 +99,7 @@ func TestMovedErrorShowsAllThreeStates(t *testing.T) {
 func TestOnlyNewsAlerts(t *testing.T) {
 	for outcome, want := range map[control.Outcome]bool{
 		control.Compliant: false, control.Exempt: false, control.Gone: false, control.Ignored: false,
+		control.Denied: false, control.Expired: true, control.Undone: true,
 		control.Observed: true, control.AwaitingApproval: true, control.Remediated: true, control.Failed: true,
 		control.Held: true, control.Unreadable: true, control.Refused: true,
 	} {

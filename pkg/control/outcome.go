@@ -12,8 +12,15 @@ const (
 	Observed Outcome = "observed"
 	// AwaitingApproval: a violation in mode approve; the change waits for a yes.
 	AwaitingApproval Outcome = "awaiting-approval"
+	// Denied: an operator said no to the change that waited for a yes.
+	Denied Outcome = "denied"
+	// Expired: nobody answered in the time that the baseline gives; the violation
+	// stands.
+	Expired Outcome = "expired"
 	// Remediated: changed, and read back as compliant.
 	Remediated Outcome = "remediated"
+	// Undone: an operator put back what was there before the change.
+	Undone Outcome = "undone"
 	// Failed: the change could not be made, or was made and did not hold.
 	Failed Outcome = "failed"
 	// Exempt: the baseline excuses this resource from this control.
@@ -34,7 +41,7 @@ const (
 // Alerts reports whether the outcome is told to the operators.
 func (o Outcome) Alerts() bool {
 	switch o {
-	case Observed, AwaitingApproval, Remediated, Failed, Held, Unreadable, Refused:
+	case Observed, AwaitingApproval, Expired, Remediated, Undone, Failed, Held, Unreadable, Refused:
 		return true
 	}
 	return false

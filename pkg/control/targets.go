@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/snapback-aws/snapback/pkg/event"
 )
@@ -93,4 +94,43 @@ func (c *Control) configTargets(e *event.Event, r event.Resource) []Target {
 // ConfigTypes are the Config resource types whose events concern the control.
 func (c *Control) ConfigTypes() []string {
 	return append([]string{c.Type}, c.AlsoTypes...)
+}
+
+// Names reports whether an ARN names a resource of the control's type.
+func (c *Control) Names(arn string) bool {
+	fields := strings.SplitN(arn, ":", 6) // arn:partition:service:region:account:resource
+	if len(fields) != 6 || fields[0] != "arn" {
+		return false
+	}
+	// The ARN of a target is the control's own: it is asked for that of an ID that
+	// can be told apart, of the same account and Region, to see what stands around
+	// an ID. Where the ARN names no Region, one of the partition will do.
+	const id = "\x00"
+	t := Target{Account: fields[4], Region: fields[3], Type: c.Type, ID: id}
+	if t.Region == "" {
+		t.Region = anyRegion[fields[1]]
+	}
+	head, tail, ok := strings.Cut(c.ARN(t), id)
+	if !ok {
+		return head == arn
+	}
+	rest, starts := strings.CutPrefix(arn, head)
+	found, ends := strings.CutSuffix(rest, tail)
+	return starts && ends && found != "" && (c.IDs == nil || c.IDs.MatchString(found))
+}
+
+// Example is the ARN of a resource of the control's type, to show its form.
+func (c *Control) Example() string {
+	const account = "111122223333" // of AWS's own examples
+	id := "NAME"
+	if c.IDs != nil && c.IDs.MatchString(account) && !c.IDs.MatchString(id) {
+		id = account
+	}
+	return c.ARN(Target{Account: account, Region: "us-east-1", Type: c.Type, ID: id})
+}
+
+// anyRegion is a Region of each partition whose ARNs may lack one.
+var anyRegion = map[string]string{
+	"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-iso": "us-iso-east-1",
+	"aws-iso-b": "us-isob-east-1", "aws-iso-e": "eu-isoe-west-1", "aws-iso-f": "us-isof-south-1", "aws-eusc": "eusc-de-east-1",
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
@@ -50,6 +51,7 @@ func s3AccountPublicAccess() control.Control {
 		ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":s3::" + t.ID + ":account"
 		},
+		IDs: regexp.MustCompile(`^[0-9]{12}$`),
 		List: func(_ context.Context, session *cloud.Session) iter.Seq2[control.Target, error] {
 			return func(yield func(control.Target, error) bool) {
 				yield(control.Target{

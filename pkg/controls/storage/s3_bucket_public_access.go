@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -53,6 +54,7 @@ func s3BucketPublicAccess() control.Control {
 		ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID
 		},
+		IDs:  bucketName,
 		List: listBuckets,
 		Remedy: control.Remedy{
 			Name:  "block-bucket-public-access",
@@ -68,6 +70,11 @@ func s3BucketPublicAccess() control.Control {
 		},
 	}
 }
+
+// bucketName is looser than today's rule: buckets of us-east-1 from before
+// March 2018 may have capitals, underscores and 255 characters (S3 user guide,
+// "General purpose bucket naming rules").
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9._-]{3,255}$`)
 
 // createdBucket names the bucket in the Region it was created in, which need
 // not be the Region that the request went to. "EU" is the old name of eu-west-1
