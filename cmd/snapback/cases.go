@@ -3,240 +3,125 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
 func newCases() *cobra.Command {
 	var table string
-	list, show := newCasesList(&table), newCasesShow(&table)
-	cases := parent("cases", "Look at the ledger's cases", list, show)
+	cases := parent("cases", "Look at the ledger's cases, and decide about them",
+		newCasesList(&table), newCasesShow(&table),
+		newCasesApprove(&table), newCasesDeny(&table), newCasesRelease(&table), newCasesRetry(&table), newCasesUndo(&table),
+		newCasesExpire())
 	cases.PersistentFlags().StringVar(&table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
 	return cases
 }
 
 func findLedger(cmd *cobra.Command, table string) (*ledger.Ledger, error) {
+	_, l, err := connectLedger(cmd, table)
+	return l, err
+}
+
+// connectLedger opens the ledger with the configuration by which the functions
+// are reached, too.
+func connectLedger(cmd *cobra.Command, table string) (aws.Config, *ledger.Ledger, error) {
 	if table == "" {
-		return nil, misuse("%s: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE", name(cmd))
+		return aws.Config{}, nil, misuse("%s: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE", name(cmd))
 	}
 	cfg, err := connect(cmd)
 	if err != nil {
-		return nil, err
+		return aws.Config{}, nil, err
 	}
-	return openLedger(cfg, table), nil
+	return cfg, openLedger(cfg, table), nil
 }
 
-// listOptions are the flags of cases list.
-type listOptions struct {
-	account, state string
-	days, limit    int
-}
-
-func newCasesList(table *string) *cobra.Command {
-	var o listOptions
-	cmd := &cobra.Command{
-		Use: "list", Short: "List cases, newest first", Args: want(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch given := cmd.Flags().Changed("days"); {
-			case given && o.days < 1:
-				return misuse("cases list: --days %d: want a number above 0", o.days)
-			case !given && o.account == "" && o.state == "":
-				o.days = 7
-			}
-			if err := o.check(); err != nil {
-				return err
-			}
-			l, err := findLedger(cmd, *table)
-			if err != nil {
-				return err
-			}
-			return o.list(cmd, l)
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&o.account, "account", "", "only cases of this account")
-	f.StringVar(&o.state, "state", "", "only live cases: open, observed, awaiting-approval, held or unreadable")
-	f.IntVar(&o.days, "days", 0, "only the last days (default 7; all with --account or --state)")
-	f.IntVar(&o.limit, "limit", 100, "list at most so many")
-	return cmd
-}
-
-func (o listOptions) check() error {
+func readCase(cmd *cobra.Command, l *ledger.Ledger, table, id string) (*ledger.Case, error) {
+	c, err := l.Case(cmd.Context(), id)
 	switch {
-	case o.account != "" && !event.IsAccount(o.account):
-		return misuse("cases list: --account %q: want a 12-digit account number", o.account)
-	case o.state != "" && !ledger.State(o.state).Valid():
-		return misuse("cases list: --state %q: want open, observed, awaiting-approval, held or unreadable", o.state)
-	case o.limit < 1:
-		return misuse("cases list: --limit %d: want a number above 0", o.limit)
+	case errors.Is(err, ledger.ErrNoCase):
+		return nil, misuse("%s: no case %q in the ledger table %s: `snapback cases list` lists them", name(cmd), id, table)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %s", name(cmd), reason(err))
+	}
+	return c, nil
+}
+
+// checkFilter says what is wrong with an account or a control to choose cases
+// by; either may be empty.
+func checkFilter(cmd *cobra.Command, account, controlID string) error {
+	switch {
+	case account != "" && !event.IsAccount(account):
+		return misuse("%s: --account %q: want a 12-digit account number", name(cmd), account)
+	case controlID != "" && domainOf(controlID) == "":
+		return misuse("%s: --control %q: there is no such control: `snapback controls` lists them", name(cmd), controlID)
 	}
 	return nil
 }
 
-// queries are what to ask the ledger for, by the index that holds the fewest
-// other cases; wanted tells the rest apart. Zero days are all days.
-func (o listOptions) queries(today time.Time) []ledger.Query {
-	switch {
-	case o.state != "":
-		return []ledger.Query{{State: ledger.State(o.state)}}
-	case o.account != "":
-		return []ledger.Query{{Account: o.account}}
+// span reads a length of time as people write it: 36h, 90m or 7d.
+func span(s string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n > 0
 	}
-	var queries []ledger.Query
-	for day := range o.days {
-		queries = append(queries, ledger.Query{Day: today.AddDate(0, 0, -day)})
-	}
-	return queries
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d > 0
 }
 
-func (o listOptions) wanted(c *ledger.Case) bool {
-	return o.account == "" || c.Target.Account == o.account
-}
-
-// tooOld reports whether a case, and so every case after it in the list, is
-// older than asked for.
-func (o listOptions) tooOld(c *ledger.Case, today time.Time) bool {
-	return o.days > 0 && c.Opened.Before(today.UTC().Truncate(24*time.Hour).AddDate(0, 0, 1-o.days))
-}
-
-func (o listOptions) list(cmd *cobra.Command, l *ledger.Ledger) error {
-	today := time.Now()
-	var rows [][]string
-	for _, q := range o.queries(today) {
-		for c, err := range l.Cases(cmd.Context(), q) {
-			switch {
-			case err != nil:
-				return fmt.Errorf("cases list: %s", reason(err))
-			case o.tooOld(c, today):
-				return endList(cmd, rows)
-			case !o.wanted(c):
-				continue
-			case len(rows) == o.limit:
-				_ = printf(cmd.ErrOrStderr(), "there are more: raise --limit to see them\n") // a hint alone
-				return endList(cmd, rows)
-			}
-			if output(cmd) == "json" {
-				if err := printJSON(cmd.OutOrStdout(), c); err != nil {
-					return err
-				}
-			}
-			rows = append(rows, []string{
-				c.ID, c.Opened.UTC().Format("15:04"), standing(c), c.Target.Account, c.Control, plain(c.Target.ID, 40),
-			})
+// takes are the commands that a case waits for.
+func takes(c *ledger.Case) []string {
+	switch c.State {
+	case ledger.Open:
+		if begun := c.Begun(); begun != nil { // whoever began it may have been killed
+			return []string{begun.Name}
 		}
-	}
-	return endList(cmd, rows)
-}
-
-func endList(cmd *cobra.Command, rows [][]string) error {
-	switch {
-	case len(rows) == 0:
-		return printf(cmd.ErrOrStderr(), "no cases\n")
-	case output(cmd) == "json":
+		return nil
+	case ledger.Undoing:
+		return []string{engine.Undo}
+	case ledger.State(control.AwaitingApproval):
+		return []string{engine.Approve, engine.Deny}
+	case ledger.State(control.Held):
+		return []string{engine.Release}
+	case "":
+	default:
 		return nil
 	}
-	return table(cmd.OutOrStdout(), append([][]string{{"CASE", "UTC", "OUTCOME", "ACCOUNT", "CONTROL", "RESOURCE"}}, rows...))
+	var names []string
+	if c.Outcome == control.Failed {
+		names = append(names, engine.Retry)
+	}
+	if made(c) && !irreversible(c) && c.Outcome != control.Undone && c.Outcome != control.Gone {
+		names = append(names, engine.Undo)
+	}
+	return names
 }
 
-// standing is how a case stands, in a word or two.
-func standing(c *ledger.Case) string {
-	switch {
-	case c.State == ledger.Open:
-		return "open"
-	case c.State == "" && c.Ended != "":
-		return string(c.Outcome) + ", ended"
-	}
-	return string(c.Outcome)
-}
-
-func newCasesShow(table *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "show CASE", Short: "Show one case: what was found, done, and there before", Args: want(1, 1, "the ID of one case"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := findLedger(cmd, *table)
-			if err != nil {
-				return err
-			}
-			c, err := l.Case(cmd.Context(), args[0])
-			switch {
-			case errors.Is(err, ledger.ErrNoCase):
-				return misuse("cases show: no case %q in the ledger table %s: `snapback cases list` lists them", args[0], *table)
-			case err != nil:
-				return fmt.Errorf("cases show: %s", reason(err))
-			case output(cmd) == "json":
-				return printJSON(cmd.OutOrStdout(), c)
-			}
-			return showCase(cmd.OutOrStdout(), c)
-		},
-	}
-}
-
-func showCase(w io.Writer, c *ledger.Case) error {
-	const nameWidth = 10
-	of := []detail{
-		{"Case", c.ID},
-		{"Outcome", standing(c)},
-		{"Reason", wrap(plain(c.Reason, 600), columns-nameWidth)},
-		{"Control", c.Control + " (" + string(c.Severity) + ", mode " + c.Mode + ")"},
-		{"Resource", plain(c.Target.String(), 300)},
-		{"ARN", plain(c.ARN, 300)},
-	}
-	add := func(name, value string) {
-		if value != "" {
-			of = append(of, detail{name, wrap(value, columns-nameWidth)})
-		}
-	}
-	add("Ended", plain(c.Ended, 200))
-	add("Before it", c.Previous)
-	if a := c.Actor; a != nil {
-		add("Who", plain(a.Name+" ("+a.Type+") "+a.ARN, 400))
-		add("From", plain(a.Address, 100))
-		add("With", plain(a.UserAgent, 300))
-	}
-	add("Event", plain(c.Event.Name+" "+c.Event.ID, 300))
-	add("CloudTrail", plain(c.Event.CloudTrail, 100))
-	if err := details(w, "", of); err != nil {
-		return err
-	}
+// made reports whether a change of the case is in force.
+func made(c *ledger.Case) bool {
 	for _, s := range c.Steps {
-		of := []detail{{"before", stateText(s.Before)}, {"after", stateText(s.After)}}
-		if s.Error != "" {
-			of = append(of, detail{"error", wrap(plain(s.Error, 600), columns-nameWidth)})
-		}
-		if err := printf(w, "\n%s\n", s.Remedy); err != nil {
-			return err
-		}
-		if err := details(w, "  ", of); err != nil {
-			return err
+		if !s.Applied.IsZero() && s.Undone.IsZero() {
+			return true
 		}
 	}
-	if err := printf(w, "\n"); err != nil {
-		return err
-	}
-	return details(w, "", timeline(c))
+	return false
 }
 
-// timeline is what happened when, in the order in which it does.
-func timeline(c *ledger.Case) []detail {
-	var of []detail
-	add := func(t time.Time, what string) {
-		if !t.IsZero() {
-			of = append(of, detail{t.UTC().Format("2006-01-02 15:04:05 UTC"), what})
+// irreversible reports whether a change of the case can't be undone.
+func irreversible(c *ledger.Case) bool {
+	for _, s := range c.Steps {
+		if s.Irreversible {
+			return true
 		}
 	}
-	add(c.Event.Time, "event")
-	add(c.Opened, "case written")
-	for _, s := range c.Steps {
-		add(s.Applied, s.Remedy+" applied")
-		add(s.Verified, s.Remedy+" read back as compliant")
-	}
-	add(c.Alerted, "operators alerted")
-	add(c.Closed, "case closed")
-	return of
+	return false
 }

@@ -125,21 +125,21 @@ func newExplain() *cobra.Command {
 					return explain(cmd.OutOrStdout(), c)
 				}
 			}
-			return unknownControl(args[0])
+			return unknownControl(cmd, args[0])
 		},
 	}
 }
 
 // unknownControl names the controls that may be meant.
-func unknownControl(id string) error {
+func unknownControl(cmd *cobra.Command, id string) error {
 	probe := &cobra.Command{SuggestionsMinimumDistance: 3} // cobra's measure of likeness
 	for _, c := range controls.All() {
 		probe.AddCommand(&cobra.Command{Use: c.ID, Run: func(*cobra.Command, []string) {}})
 	}
 	if like := probe.SuggestionsFor(id); len(like) > 0 {
-		return misuse("explain: no control %q: did you mean %s?", id, oneOf(like))
+		return misuse("%s: no control %q: did you mean %s?", name(cmd), id, oneOf(like))
 	}
-	return misuse("explain: no control %q: `snapback controls` lists them", id)
+	return misuse("%s: no control %q: `snapback controls` lists them", name(cmd), id)
 }
 
 func explain(w io.Writer, c controlInfo) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/event"
@@ -71,6 +72,9 @@ func TestDocsHaveEveryField(t *testing.T) {
 		"snapback explain":        controlInfo{},
 		"snapback baseline check": problem{},
 		"snapback cases show":     ledger.Case{},
+		"Answers":                 engine.Answer{},
+		"Callers":                 ledger.Caller{},
+		"Changes":                 alert.Change{},
 		"Targets":                 control.Target{},
 		"Actors":                  event.Actor{},
 	} {
@@ -82,8 +86,8 @@ func TestDocsHaveEveryField(t *testing.T) {
 	}
 }
 
-// fields are the paths of the fields of a type's JSON. Targets and actors have
-// a section of their own.
+// fields are the paths of the fields of a type's JSON. Types that are part of
+// several have a section of their own.
 func fields(t reflect.Type) []string {
 	var paths []string
 	for i := range t.NumField() {
@@ -100,6 +104,8 @@ func fields(t reflect.Type) []string {
 		apart := []reflect.Type{
 			reflect.TypeFor[control.Target](), reflect.TypeFor[event.Actor](), reflect.TypeFor[time.Time](),
 			reflect.TypeFor[event.Issuer](), reflect.TypeFor[event.IdentityCenterUser](),
+			reflect.TypeFor[ledger.Case](), reflect.TypeFor[ledger.Caller](), reflect.TypeFor[ledger.Exemption](),
+			reflect.TypeFor[alert.Change](),
 		}
 		switch {
 		case name == "-":

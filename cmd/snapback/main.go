@@ -55,7 +55,8 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 
 func newRoot() *cobra.Command {
 	root := parent("snapback", "Snap an AWS organization back to its security baseline",
-		newRun(), newReplay(), newControls(), newExplain(), newBaseline(), newCases(), newVersion())
+		newRun(), newReplay(), newControls(), newExplain(), newBaseline(), newCases(),
+		newExempt(), newStop(), newStart(), newStatus(), newDoctor(), newVersion())
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.HiddenDefaultCmd = true

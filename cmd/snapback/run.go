@@ -115,7 +115,7 @@ func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
 		return nil, err
 	}
 	// Without its ledger every event would end as held, one after the other.
-	if _, err := openLedger(cfg, o.table).Read(cmd.Context(), "", control.Target{}); err != nil {
+	if _, err := openLedger(cfg, o.table).Read(cmd.Context(), ledger.Question{Control: "none", ARN: "none"}); err != nil {
 		return nil, fmt.Errorf("run: %s", reason(err))
 	}
 	var engines []*engine.Engine

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/klauspost/compress/gzip"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,6 +31,7 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts, and that into the docs")
@@ -44,6 +48,7 @@ func (s suite) Run() int {
 	if a, err := server(); err == nil {
 		a.Close()
 	}
+	_ = os.RemoveAll(built) // a temporary folder left behind harms nobody
 	return code
 }
 
@@ -62,7 +67,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"alerts": alerts, "block": block, "bucket": bucket, "case": firstCase, "drop": drop, "exits": exits, "gzip": zip, "hub": hub, "steady": steady, "truncate": truncate, "write": write,
+			"alerts": alerts, "block": block, "bucket": bucket, "case": casesOf, "drop": drop, "exits": exits, "function": startFunction,
+			"day": day, "oldest": oldest, "part": part, "refuse": refuse, "refusing": refusing, "unconfirmed": unconfirmed,
+			"gzip": zip, "hour": hour, "hub": hub, "keep": keep, "lapse": lapse, "setblock": setBlock, "steady": steady, "truncate": truncate, "write": write,
 		},
 	})
 }
@@ -157,12 +164,28 @@ func truncate(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.Truncate(file, info.Size()*2/3))
 }
 
-// case FILE: set the variable CASE to the first case that is named in a file.
-func firstCase(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 1 {
-		ts.Fatalf("usage: case FILE")
+// case FILE [VARIABLE…]: set the variables (else CASE) to the cases that are
+// named in a file, in their order.
+func casesOf(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("usage: case FILE [VARIABLE…]")
 	}
-	ts.Setenv("CASE", someCase.FindString(ts.ReadFile(args[0])))
+	variables := args[1:]
+	if len(variables) == 0 {
+		variables = []string{"CASE"}
+	}
+	var ids []string
+	for _, id := range someCase.FindAllString(ts.ReadFile(args[0]), -1) {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) < len(variables) {
+		ts.Fatalf("%s names the cases %q", args[0], ids)
+	}
+	for i, variable := range variables {
+		ts.Setenv(variable, ids[i])
+	}
 }
 
 // hub: an empty AWS with a hub and an operator logged in to it.
@@ -182,6 +205,117 @@ func hub(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Setenv(name, value)
 	}
 	ts.Value(stageKey{}).(*stage).hub = h
+}
+
+// The storage function is built once, so that it is the code under test.
+var (
+	built     string // the folder that it is in
+	bootstrap = sync.OnceValues(func() (string, error) {
+		var err error
+		if built, err = os.MkdirTemp("", "snapback-cli"); err != nil {
+			return "", err
+		}
+		binary := filepath.Join(built, "bootstrap")
+		build := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-o", binary, "./functions/storage")
+		build.Dir, build.Env = local.Root(), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
+		if printed, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build the storage function: %w\n%s", err, printed)
+		}
+		return binary, nil
+	})
+)
+
+// function BASELINE: deploy the storage function with a baseline file. It keeps
+// what it has read of that until it is deployed again.
+func startFunction(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: function BASELINE")
+	}
+	h, ctx := hubOf(ts), context.Background()
+	binary, err := bootstrap()
+	ts.Check(err)
+	env, err := h.Env(ctx, "snapback-storage", ts.MkAbs(args[0]))
+	ts.Check(err)
+	f, err := local.StartFunction(ctx, local.FunctionOptions{Binary: binary, Env: env})
+	ts.Check(err)
+	ts.Defer(f.Close)
+	door, err := local.StartLambda(ctx, map[string]*local.Function{functionName("storage"): f})
+	ts.Check(err)
+	ts.Defer(door.Close)
+	ts.Setenv("AWS_ENDPOINT_URL_LAMBDA", door.Endpoint())
+}
+
+// someAge is a time in the cases of keep.
+var someAge = regexp.MustCompile(`"(\w+) ago"`)
+
+// keep FILE: write cases, JSON one on a line, into the ledger as a function
+// would have: without an outcome as opened, of a live state as recorded (and
+// ended, if they say how), of another outcome as closed. A time may be "36h ago".
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: keep FILE")
+	}
+	l := hubOf(ts).Ledger()
+	now := time.Now().UTC()
+	text := someAge.ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
+		age, err := time.ParseDuration(someAge.FindStringSubmatch(s)[1])
+		ts.Check(err)
+		return strconv.Quote(now.Add(-age).Format(time.RFC3339))
+	})
+	for line := range strings.Lines(text) {
+		c := &ledger.Case{Version: ledger.CaseVersion}
+		ts.Check(json.Unmarshal([]byte(line), c))
+		ts.Check(keepCase(l, c))
+	}
+}
+
+func keepCase(l *ledger.Ledger, c *ledger.Case) error {
+	ctx := context.Background()
+	if ledger.State(c.Outcome).Valid() {
+		err := l.Record(ctx, c, ledger.Gates{}, time.Time{})
+		if err == nil && c.Ended != "" {
+			err = l.End(ctx, c)
+		}
+		return err
+	}
+	w := ledger.NewWorker(time.Now().Add(time.Minute))
+	gates, err := l.Read(ctx, ledger.Question{Control: c.Control, Target: c.Target, ARN: c.ARN})
+	if err != nil {
+		return err
+	}
+	if err := l.Open(ctx, c, gates, w); err != nil || c.Outcome == "" {
+		return err
+	}
+	return l.Close(ctx, c, w)
+}
+
+// lapse CASE: the time is over in which the case waits for an answer.
+func lapse(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: lapse CASE")
+	}
+	h, ctx := hubOf(ts), context.Background()
+	a, err := server()
+	ts.Check(err)
+	_, err = dynamodb.NewFromConfig(a.Config(local.HubAccount)).UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: aws.String(h.Table), UpdateExpression: aws.String("SET #until = :past"), ExpressionAttributeNames: map[string]string{"#until": "until"},
+		Key: map[string]types.AttributeValue{
+			"pk": &types.AttributeValueMemberS{Value: "case#" + args[0]}, "sk": &types.AttributeValueMemberS{Value: "case"},
+		},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":past": &types.AttributeValueMemberS{Value: time.Now().UTC().Add(-time.Minute).Format("2006-01-02T15:04:05.000Z")},
+		},
+	})
+	ts.Check(err)
+}
+
+// hour: wait for the next hour if this one is about to end, since limits count
+// by the hour.
+func hour(*testscript.TestScript, bool, []string) {
+	now := time.Now()
+	if next := now.Truncate(time.Hour).Add(time.Hour); next.Sub(now) < time.Minute {
+		<-time.After(time.Until(next))
+	}
 }
 
 // stage is what a script holds of the local AWS.
@@ -232,6 +366,27 @@ func block(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// setblock ACCOUNT NAME on|part|off: set the bucket's settings that block public
+// access, all or one of them, or take them away.
+func setBlock(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 || !slices.Contains([]string{"on", "part", "off"}, args[2]) {
+		ts.Fatalf("usage: setblock ACCOUNT NAME on|part|off")
+	}
+	client, ctx := s3Of(ts, args[0]), context.Background()
+	if args[2] == "off" {
+		_, err := client.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: aws.String(args[1])})
+		ts.Check(err)
+		return
+	}
+	all := aws.Bool(args[2] == "on")
+	_, err := client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+		Bucket: aws.String(args[1]), PublicAccessBlockConfiguration: &s3types.PublicAccessBlockConfiguration{
+			BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: all, BlockPublicPolicy: all, RestrictPublicBuckets: all,
+		},
+	})
+	ts.Check(err)
+}
+
 // alerts OUTCOME…: these alerts, and no others, have arrived since the last
 // time that this was asked.
 func alerts(ts *testscript.TestScript, _ bool, want []string) {
@@ -266,11 +421,19 @@ func drop(ts *testscript.TestScript, _ bool, args []string) {
 // What differs from run to run in the output of the commands.
 var (
 	someCase   = regexp.MustCompile(`\b\d{8}-[0-9a-hjkmnp-tv-z]{8}\b`)
-	someClock  = regexp.MustCompile(`(\d{8}-\w{8}  )\d\d:\d\d`)
+	someClock  = regexp.MustCompile(`(\d{8}-\w{8}  )\w{3} \d\d \d\d:\d\d`)
 	someTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)`)
 	someDigest = regexp.MustCompile(`"baseline":"[0-9a-f]{64}"`)
+	someWrite  = regexp.MustCompile(`"revision":"\w{8}"`)
+	someUser   = regexp.MustCompile(`"userId":"[^"]*"`)
+	someHost   = regexp.MustCompile(`(?m)( on |"host":")` + regexp.QuoteMeta(host()) + `("|$)`)
 	someCalls  = regexp.MustCompile(`("calls":\[|calls +\d+ )([^]\n]*)`)
 )
+
+func host() string {
+	name, _ := os.Hostname() // a machine without a name prints none
+	return name
+}
 
 // steady: give what differs from run to run in the last standard output the
 // same values always.
@@ -281,21 +444,33 @@ func steady(ts *testscript.TestScript, _ bool, _ []string) {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
-		return fmt.Sprintf("20261122-7k3m9x2%c", "qrst"[slices.Index(ids, id)])
+		return fmt.Sprintf("20261122-7k3m9x2%c", "qrstvwxyz"[slices.Index(ids, id)])
 	})
-	text = someClock.ReplaceAllString(text, "${1}01:00")
-	text = someTime.ReplaceAllStringFunc(text, func(s string) string {
-		for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 UTC"} {
-			if t, err := time.Parse(layout, s); err == nil && time.Since(t).Abs() < 10*time.Minute {
-				return time.Date(2026, 11, 22, 1, 0, 3, 0, time.UTC).Format(layout)
-			}
-		}
-		return s
-	})
+	text = someClock.ReplaceAllString(text, "${1}Nov 22 01:00")
+	text = someTime.ReplaceAllStringFunc(text, steadyTime)
+	text = someWrite.ReplaceAllString(text, `"revision":"4c8d2f7h"`)
+	text = someUser.ReplaceAllString(text, `"userId":"AROAEXAMPLE00000001:operator"`)
+	text = someHost.ReplaceAllString(text, "${1}laptop$2")
 	text = someDigest.ReplaceAllString(text, `"baseline":"5b0c"`)
 	text = someCalls.ReplaceAllStringFunc(text, gatesFirst)
 	_, err := ts.Stdout().Write([]byte(text))
 	ts.Check(err)
+}
+
+// steadyTime gives a time of this run, or whole days after it, the same value
+// always.
+func steadyTime(s string) string {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 UTC"} {
+		t, err := time.Parse(layout, s)
+		if err != nil {
+			continue
+		}
+		later := time.Until(t).Round(24 * time.Hour)
+		if later >= 0 && (time.Until(t)-later).Abs() < 10*time.Minute {
+			return time.Date(2026, 11, 22, 1, 0, 3, 0, time.UTC).Add(later).Format(layout)
+		}
+	}
+	return s
 }
 
 // gatesFirst gives the gates, which are read side by side with the resource,

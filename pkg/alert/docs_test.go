@@ -28,15 +28,18 @@ func docs(t *testing.T) string {
 	return string(text)
 }
 
-// block returns the text of the only code block of a language.
-func block(t *testing.T, language string) string {
+// blocks returns the texts of the code blocks of a language.
+func blocks(t *testing.T, language string) []string {
 	t.Helper()
-	parts := strings.Split(docs(t), "\n```"+language+"\n")
-	if len(parts) != 2 {
-		t.Fatalf("docs/alerts.md has %d blocks of %s, want one", len(parts)-1, language)
+	var texts []string
+	for _, part := range strings.Split(docs(t), "\n```"+language+"\n")[1:] {
+		text, _, _ := strings.Cut(part, "```\n")
+		texts = append(texts, text)
 	}
-	text, _, _ := strings.Cut(parts[1], "```\n")
-	return text
+	if len(texts) == 0 {
+		t.Fatalf("docs/alerts.md has no block of %s", language)
+	}
+	return texts
 }
 
 func golden(t *testing.T, file string) string {
@@ -49,9 +52,30 @@ func golden(t *testing.T, file string) string {
 }
 
 func TestExamplesInTheDocsAreReal(t *testing.T) {
-	for language, file := range map[string]string{"json": "remediated.json", "text": "remediated.txt"} {
-		if diff := cmp.Diff(golden(t, file), block(t, language)); diff != "" {
-			t.Errorf("docs/alerts.md differs from testdata/%s (-real +docs):\n%s", file, diff)
+	for language, files := range map[string][]string{"json": {"remediated.json"}, "text": {"remediated.txt", "tug-of-war.txt"}} {
+		var want []string
+		for _, file := range files {
+			want = append(want, golden(t, file))
+		}
+		if diff := cmp.Diff(want, blocks(t, language)); diff != "" {
+			t.Errorf("docs/alerts.md differs from testdata/%s (-real +docs):\n%s", files, diff)
+		}
+	}
+}
+
+// TestPagesThatAlertsNameExist follows the links into docs/alerts.md; those into
+// docs/controls.md are made of the controls' IDs, as its headings are.
+func TestPagesThatAlertsNameExist(t *testing.T) {
+	headings := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(docs(t), -1) {
+		headings[strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
+	}
+	for name, a := range alerts() {
+		_, page, _ := strings.Cut(a.Text(), "\nDocs      ")
+		if _, heading, ok := strings.Cut(strings.TrimSpace(page), "/docs/alerts.md#"); ok && !headings[heading] {
+			t.Errorf("%s names the heading %s, which docs/alerts.md lacks", name, heading)
+		} else if !ok && !strings.HasSuffix(page, "/docs/controls.md#"+a.Control+"\n") {
+			t.Errorf("%s names the page %s", name, page)
 		}
 	}
 }
@@ -112,14 +136,20 @@ func TestEveryAttributeIsDocumented(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(p.attributes)), documented); diff != "" {
 		t.Errorf("attributes differ (-sent +docs):\n%s", diff)
 	}
-	var policy map[string][]string
-	if err := json.Unmarshal([]byte(block(t, "filter-policy")), &policy); err != nil {
-		t.Fatal(err)
+	var outcomes []string
+	for _, a := range alerts() {
+		outcomes = append(outcomes, string(a.Outcome))
 	}
-	for name, values := range policy {
-		for _, v := range values {
-			if !slices.Contains(documented, name) || name == "outcome" && !control.Outcome(v).Alerts() {
-				t.Errorf("the filter policy chooses %s %s, which no message carries", name, v)
+	for _, block := range blocks(t, "filter-policy") {
+		var policy map[string][]string
+		if err := json.Unmarshal([]byte(block), &policy); err != nil {
+			t.Fatal(err)
+		}
+		for name, values := range policy {
+			for _, v := range values {
+				if !slices.Contains(documented, name) || name == "outcome" && !slices.Contains(outcomes, v) {
+					t.Errorf("a filter policy chooses %s %s, which no message carries", name, v)
+				}
 			}
 		}
 	}

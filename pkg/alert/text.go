@@ -3,9 +3,9 @@ package alert
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
+	"errors"
+	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,8 +18,6 @@ const (
 	maxSentence = 600
 	maxName     = 200
 	maxWord     = 20 // an account, the type of an actor
-	maxAgent    = 120
-	maxEntries  = 20 // of all changes
 	indent      = "          "
 )
 
@@ -46,12 +44,12 @@ func (r *raw) UnmarshalJSON(data []byte) error {
 
 // clean makes text that an attacker can choose harmless: control and
 // direction characters are shown by their codes, addresses are broken so that
-// no mail program makes them a link, and what is then longer than most
-// characters is cut.
+// no mail program makes them a link, JSON is left out, and what is then longer
+// than most characters is cut.
 func clean(s string, most int) string {
 	var b strings.Builder
 	n := 0
-	for _, r := range strings.ReplaceAll(s, "://", "[:]//") {
+	for _, r := range withoutJSON(strings.ReplaceAll(s, "://", "[:]//")) {
 		shown := string(r)
 		if !unicode.IsPrint(r) {
 			shown = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
@@ -65,13 +63,68 @@ func clean(s string, most int) string {
 	return b.String()
 }
 
-// wrap breaks a paragraph at spaces into lines of at most width characters,
-// each begun with the prefix. Words longer than that stay whole.
-func wrap(s, prefix string) string {
+// openings are how JSON objects and lists begin that are more than a bracket in
+// a sentence.
+var openings = regexp.MustCompile(`\{\s*["}]|\[\s*["{\[\]]`)
+
+// withoutJSON puts an ellipsis for each JSON object and list in a text, or for
+// its first bracket where it does not end: an attacker must not hide what
+// follows. Of a text longer than any e-mail shows, it returns the beginning.
+func withoutJSON(s string) string {
+	const window = 8 << 10 // bytes
+	whole := len(s) <= window
+	s = s[:min(len(s), window)]
+	var b strings.Builder
+	for tries := 0; ; {
+		var at []int
+		if strings.ContainsAny(s, "{[") { // which is faster
+			at = openings.FindStringIndex(s)
+		}
+		if at == nil {
+			return b.String() + s
+		}
+		b.WriteString(s[:at[0]] + "…")
+		s = s[at[0]:]
+		skip := 1
+		if tries < 10 { // each may read to the end of the text
+			d := json.NewDecoder(strings.NewReader(s))
+			var found json.RawMessage
+			switch err := d.Decode(&found); {
+			case err == nil:
+				skip = int(d.InputOffset())
+			case !whole && errors.Is(err, io.ErrUnexpectedEOF):
+				return b.String() // it goes on where the text was cut
+			}
+			tries++
+		}
+		s = s[skip:]
+	}
+}
+
+// bare are the texts that a shell takes for themselves.
+var bare = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+
+// word is a value in a command, quoted for a POSIX shell. What can't be shown as
+// it is can't be copied either: the placeholder stands for it.
+func word(s, placeholder string) string {
+	const longest = 1000 // bytes; an exemption's resource has at most 900
+	quoted := s
+	if !bare.MatchString(s) {
+		quoted = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	if s == "" || len(quoted) > longest || !utf8.ValidString(s) || clean(s, longest) != s {
+		return placeholder
+	}
+	return quoted
+}
+
+// wrap breaks a text at spaces into lines of at most width characters, each
+// begun with the prefix. Words longer than that stay whole.
+func wrap(s, prefix string) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(s) {
-		if line != "" && len([]rune(prefix+line+" "+word)) > width {
+		if line != "" && length(prefix+line+" "+word) > width {
 			lines = append(lines, prefix+line)
 			line = ""
 		}
@@ -80,102 +133,25 @@ func wrap(s, prefix string) string {
 		}
 		line += word
 	}
-	return strings.Join(append(lines, prefix+line), "\n")
+	return append(lines, prefix+line)
 }
+
+// cut keeps the first lines, and says so if there were more.
+func cut(lines []string, most int) []string {
+	if len(lines) <= most {
+		return lines
+	}
+	if lines = lines[:max(most, 0)]; most > 0 {
+		lines[most-1] += " …"
+	}
+	return lines
+}
+
+func length(s string) int { return utf8.RuneCountInString(s) }
 
 func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return s
-}
-
-// difference lists the fields that differ between two JSON objects, one entry
-// each, indented, at most so many; a missing object has no fields.
-func difference(before, after raw, most int) []string {
-	var old, now map[string]json.RawMessage
-	if json.Unmarshal(orNull(before), &old) != nil || json.Unmarshal(orNull(after), &now) != nil {
-		return []string{entry("state", json.RawMessage(before), json.RawMessage(after))}
-	}
-	keys := slices.Collect(maps.Keys(old))
-	for k := range now {
-		if _, ok := old[k]; !ok {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	var entries []string
-	for _, k := range keys {
-		if canonical(old[k]) != canonical(now[k]) {
-			entries = append(entries, entry(clean(k, maxName), old[k], now[k]))
-		}
-	}
-	if len(entries) > most {
-		entries = append(entries[:most], fmt.Sprintf("  … and %d more", len(entries)-most))
-	}
-	return entries
-}
-
-func orNull(r raw) []byte {
-	if len(r) == 0 {
-		return []byte("null")
-	}
-	return r
-}
-
-// entry shows a field before and after, on one line if it fits. What both
-// begin with is left out where they are too long to be shown whole.
-func entry(name string, before, after json.RawMessage) string {
-	old, now := []rune(value(before)), []rune(value(after))
-	if max(len(old), len(now)) > maxName {
-		same := 0
-		for same < min(len(old), len(now)) && old[same] == now[same] {
-			same++
-		}
-		const lead = 20 // of what is the same, so that one sees where it is
-		if same > 2*lead {
-			old, now = append([]rune("…"), old[same-lead:]...), append([]rune("…"), now[same-lead:]...)
-		}
-	}
-	was, is := clean(string(old), maxName), clean(string(now), maxName)
-	if line := fmt.Sprintf("  %s: %s -> %s", name, was, is); len([]rune(line)) <= width {
-		return line
-	}
-	return fmt.Sprintf("  %s:\n    was %s\n    now %s", name, was, is)
-}
-
-// value is one JSON value for people.
-func value(v json.RawMessage) string {
-	switch c := canonical(v); c {
-	case "", "null":
-		return "not set"
-	case "true":
-		return "on"
-	case "false":
-		return "off"
-	default:
-		var text string
-		if json.Unmarshal(v, &text) == nil {
-			return text
-		}
-		return c
-	}
-}
-
-// canonical is JSON in one form, whatever its white space, escapes and order
-// of fields, so that equal values are equal texts.
-func canonical(v json.RawMessage) string {
-	d := json.NewDecoder(bytes.NewReader(v))
-	d.UseNumber()
-	var decoded any
-	if !json.Valid(v) || d.Decode(&decoded) != nil {
-		return string(v)
-	}
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if e.Encode(decoded) != nil {
-		return string(v)
-	}
-	return strings.TrimSuffix(out.String(), "\n")
 }

@@ -26,6 +26,7 @@ const topicARN = "arn:aws:sns:us-east-1:111111111111:snapback-alerts"
 // publication is what a Publish sent.
 type publication struct {
 	form       url.Values
+	signature  string
 	bodies     map[string]string // by protocol
 	attributes map[string]string
 }
@@ -43,12 +44,17 @@ func (p publication) size() int {
 // and checks nothing. That SNS takes it is shown by the tests on moto.
 func publish(t *testing.T, a alert.Alert, status int) (publication, error) {
 	t.Helper()
+	return publishTo(t, "", a, status)
+}
+
+func publishTo(t *testing.T, topic string, a alert.Alert, status int) (publication, error) {
+	t.Helper()
 	var p publication
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {
 			t.Error(err)
 		}
-		p.form = r.PostForm
+		p.form, p.signature = r.PostForm, r.Header.Get("Authorization")
 		w.WriteHeader(status)
 		body := `<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>`
 		if status != http.StatusOK {
@@ -60,7 +66,7 @@ func publish(t *testing.T, a alert.Alert, status int) (publication, error) {
 	err := alert.NewTopic(aws.Config{
 		Region: "us-east-1", BaseEndpoint: aws.String(server.URL),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
-	}, topicARN).Publish(t.Context(), a)
+	}, topicARN).Publish(t.Context(), topic, a)
 	if err == nil {
 		if err := json.Unmarshal([]byte(p.form.Get("Message")), &p.bodies); err != nil {
 			t.Fatal(err)
@@ -98,6 +104,52 @@ func TestAlertIsPublishedForPeopleMachinesAndFilters(t *testing.T) {
 		"outcome": "remediated", "severity": "HIGH", "account": "222222222222", "region": "us-east-1", "control": "s3-bucket-public-access",
 	}, p.attributes); diff != "" {
 		t.Errorf("attributes differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestAlertCanGoToAnotherTopic(t *testing.T) {
+	const other = "arn:aws:sns:eu-west-1:111111111111:team-web"
+	p, err := publishTo(t, other, published(control.Remediated, nil), http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.form.Get("TopicArn"); got != other {
+		t.Errorf("it went to %s, want %s", got, other)
+	}
+	if !strings.Contains(p.signature, "/eu-west-1/sns/") {
+		t.Errorf("it was not sent to the topic's Region: %s", p.signature)
+	}
+	if _, err = publishTo(t, other, published(control.Remediated, nil), http.StatusNotFound); err == nil || !strings.Contains(err.Error(), " to "+other) {
+		t.Errorf("the error does not name the topic: %v", err)
+	}
+	if got := alert.NewTopic(aws.Config{}, topicARN).ARN(); got != topicARN {
+		t.Errorf("the topic says it is %s, want %s", got, topicARN)
+	}
+}
+
+func TestAlertOfNoAccountHasNoAttributeForIt(t *testing.T) {
+	p, err := publish(t, alerts()["stopped-organization"], http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"outcome": "stopped", "severity": "HIGH"}, p.attributes); diff != "" {
+		t.Errorf("attributes differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestEverySubscriberIsToldWhereToReadOn(t *testing.T) {
+	for name, a := range alerts() {
+		p, err := publish(t, a, http.StatusOK)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body alert.Alert
+		if err := json.Unmarshal([]byte(p.bodies["default"]), &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Docs == "" || !strings.HasSuffix(p.bodies["email"], "\nDocs      "+body.Docs+"\n") {
+			t.Errorf("%s: the JSON names %q, the e-mail is\n%s", name, body.Docs, p.bodies["email"])
+		}
 	}
 }
 
@@ -191,7 +243,33 @@ func TestManyChangesFitAMessage(t *testing.T) {
 	if n := p.size(); n > maxSNS {
 		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
 	}
-	if !strings.Contains(p.bodies["email"], "… and 30 more changes\n") {
+	if !strings.Contains(p.bodies["email"], "… and 36 more changes\n") {
 		t.Errorf("the e-mail does not say that there are more:\n%s", p.bodies["email"])
+	}
+}
+
+func TestTextsTooLongForSNSAreCut(t *testing.T) {
+	long := strings.Repeat("\x00\\漢", 10<<10)
+	a := published(control.Held, func(c *ledger.Case) {
+		tugOfWar(c)
+		rounds(c, 50, long[:2000])
+		c.Reason, c.Held, c.Steps[0].Error, c.Target.ID, c.Actor.UserAgent, c.Actor.ARN, c.Event.Name = long, long, long, long, long, long, long
+	})
+	p, err := publish(t, a, http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.size(); n > maxSNS {
+		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
+	}
+	var body alert.Alert
+	if err := json.Unmarshal([]byte(p.bodies["default"]), &body); err != nil {
+		t.Fatal(err)
+	}
+	if !body.Truncated || len(body.Changes) != 0 || len(body.Rounds) != 10 || len(body.Reason) > 600 || body.ID != a.ID {
+		t.Errorf("truncated: %t, %d rounds, reason of %d characters, ID %s", body.Truncated, len(body.Rounds), len(body.Reason), body.ID)
+	}
+	if diff := cmp.Diff(a.Commands, body.Commands); diff != "" {
+		t.Errorf("the commands were cut (-want +got):\n%s", diff)
 	}
 }

@@ -53,9 +53,7 @@ func Bounded(cfg aws.Config) aws.Config {
 			o.MaxBackoff = maxBackoff
 		})
 	}
-	cfg.HTTPClient = awshttp.NewBuildableClient().
-		WithTimeout(attemptTimeout).
-		WithTransportOptions(func(t *http.Transport) { t.DialContext = dialLoopback(t.DialContext) })
+	cfg.HTTPClient = Patient(attemptTimeout)
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(recordCall{}, middleware.After)
 	})
@@ -96,4 +94,12 @@ var partitions = []struct{ prefix, name string }{
 	{"eu-isoe-", "aws-iso-e"},
 	{"us-iso-", "aws-iso"},
 	{"eusc-", "aws-eusc"},
+}
+
+// Patient is the HTTP client of Bounded for an answer that may take so long:
+// that of a function which is invoked and waited for.
+func Patient(timeout time.Duration) *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithTimeout(timeout).
+		WithTransportOptions(func(t *http.Transport) { t.DialContext = dialLoopback(t.DialContext) })
 }

@@ -35,6 +35,7 @@ func (w *walk) decide(ctx context.Context) error {
 		return &gateError{err: fmt.Errorf("ask what the baseline's overrides need to know: %w", err)}
 	}
 	w.decision = w.Baseline.Decide(about)
+	w.sober()
 	switch d := w.decision; {
 	case d.Mode == baseline.Off:
 		return w.end(control.Ignored, "the control is off: "+d.Why)
@@ -43,6 +44,19 @@ func (w *walk) decide(ctx context.Context) error {
 			d.Exemption.Expires.Format(time.DateOnly), d.Exemption.Reason, d.Exemption.Owner))
 	}
 	return nil
+}
+
+// sober keeps a mode within what the control can do: one that changes nothing
+// observes, and one whose change can't be undone waits for a yes unless the
+// baseline enforces this very control by its ID.
+func (w *walk) sober() {
+	remedy, d := &w.control.Remedy, &w.decision
+	switch {
+	case remedy.Apply == nil && d.Mode.AtMost(baseline.Observe) != d.Mode:
+		d.Mode, d.Why = baseline.Observe, "the control only reports"
+	case remedy.Undo == nil && d.Mode == baseline.Enforce && !d.Explicit:
+		d.Mode, d.Why = baseline.Approve, "the change can't be undone, and no entry of the baseline enforces "+w.control.ID+" by its ID"
+	}
 }
 
 // ended reports whether the walk has its outcome.
@@ -57,10 +71,10 @@ func (w *walk) end(outcome control.Outcome, reason string) error {
 func (w *walk) report(c *ledger.Case) {
 	w.result.Outcome, w.result.Reason, w.result.Case = c.Outcome, c.Reason, c.ID
 	w.result.Changes = alert.FromCase(c).Changes
-	for _, s := range c.Steps {
-		if s.Error != "" {
-			w.result.Reason += " " + s.Error
-		}
+	if c.Held != "" {
+		w.result.Reason += " " + c.Held
+	} else if s := c.Last(); s != nil && s.Error != "" {
+		w.result.Reason += " " + s.Error
 	}
 }
 
@@ -89,11 +103,11 @@ func (w *walk) alertHeld(ctx context.Context, gate *gateError) {
 	if gate.change != nil {
 		reason = gate.change.Reason
 	}
-	err := w.Alerts.Publish(ctx, alert.Alert{
-		Schema: alert.Schema, ID: w.event.ID + "-" + w.control.ID + "-" + string(control.Held),
+	_, err := w.tell(ctx, alert.Alert{
+		Schema: alert.Schema, ID: w.origin.ID + "-" + w.control.ID + "-" + string(control.Held),
 		Outcome: control.Held, Severity: w.control.Severity, Reason: reason, Error: cloud.Reason(gate.err),
 		Mode: string(w.decision.Mode), Control: w.control.ID, Target: &w.target, ARN: w.control.ARN(w.target),
-		Account: w.target.Account, Region: w.target.Region, Event: source(w.event), Actor: actor(w.event),
+		Account: w.target.Account, Region: w.target.Region, Event: w.origin, Actor: w.actor,
 		Changes: []alert.Change{},
 	})
 	if err != nil {
@@ -106,17 +120,22 @@ func (w *walk) newCase(gates ledger.Gates, change *control.Change) *ledger.Case 
 	c := &ledger.Case{
 		Version: ledger.CaseVersion, ID: ledger.NewID(now),
 		Control: w.control.ID, Severity: w.control.Severity, Target: w.target, ARN: w.control.ARN(w.target),
-		Mode: string(w.decision.Mode), Baseline: w.Baseline.Digest,
-		Event: source(w.event), Actor: actor(w.event), Opened: now, Previous: gates.Latest,
+		Mode: string(w.decision.Mode), Baseline: w.Baseline.Digest, Decided: w.decided(gates),
+		Event: w.origin, Actor: w.actor, Opened: now, Previous: gates.Latest,
 	}
 	if change != nil {
 		c.Reason = change.Reason
-		c.Steps = []ledger.Step{{
-			Remedy: w.control.Remedy.Name, Reason: change.Reason,
-			Before: change.Before, After: change.After, Digest: change.Digest(),
-		}}
+		c.Steps = []ledger.Step{w.step(change)}
 	}
 	return c
+}
+
+func (w *walk) step(change *control.Change) ledger.Step {
+	return ledger.Step{
+		Remedy: w.control.Remedy.Name, Reason: change.Reason,
+		Before: change.Before, After: change.After, Digest: change.Digest(),
+		Irreversible: w.control.Remedy.Undo == nil,
+	}
 }
 
 // verifyWaits are the waits before each read that verifies a change: AWS's

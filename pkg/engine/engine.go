@@ -74,7 +74,9 @@ func (e *Engine) Handle(ctx context.Context, ev *event.Event) []Result {
 	var walks []walk
 	for i := range e.Controls {
 		for _, t := range e.Controls[i].Targets(ev) {
-			walks = append(walks, walk{Engine: e, event: ev, control: &e.Controls[i], target: t})
+			walks = append(walks, walk{
+				Engine: e, control: &e.Controls[i], target: t, origin: source(ev), actor: actor(ev), foreign: t.Foreign(ev),
+			})
 		}
 	}
 	if len(walks) == 0 {
@@ -108,10 +110,11 @@ func (e *Engine) refused(ctx context.Context, ev ledger.Event, who *event.Actor,
 }
 
 func (e *Engine) alertRefused(ctx context.Context, ev ledger.Event, who *event.Actor, why string) error {
-	return e.Alerts.Publish(ctx, alert.Alert{
+	_, err := e.tell(ctx, alert.Alert{
 		Schema: alert.Schema, ID: ev.ID + "-" + string(control.Refused), Outcome: control.Refused, Severity: control.High,
 		Reason: why, Account: ev.Account, Region: ev.Region, Event: ev, Actor: who, Changes: []alert.Change{},
 	})
+	return err
 }
 
 // ContainedTrips is how many serial round trips it took until the violation was
@@ -156,5 +159,10 @@ func actor(ev *event.Event) *event.Actor {
 
 // retryable reports whether the event is to be handed out again for err.
 func retryable(err error) bool {
-	return err != nil && (errors.Is(err, ledger.ErrBusy) || !cloud.Permanent(err))
+	var moved *control.MovedError
+	switch {
+	case err == nil, errors.Is(err, control.ErrGone), errors.As(err, &moved), errors.Is(err, ledger.ErrDamaged):
+		return false
+	}
+	return errors.Is(err, ledger.ErrBusy) || !cloud.Permanent(err)
 }

@@ -11,3 +11,6 @@ func ShortVerification(t *testing.T) {
 	verifyWaits = make([]time.Duration, len(before))
 	t.Cleanup(func() { verifyWaits = before })
 }
+
+// SamePerson is the check behind four eyes.
+var SamePerson = samePerson

@@ -104,6 +104,27 @@ func TestMissingLedgerHoldsTheChange(t *testing.T) {
 	s.want(s.handle(deleted), control.Compliant, "") // no gate needs to be asked
 }
 
+func TestCaseThatCantBeWrittenDownIsToldInEveryMode(t *testing.T) {
+	for _, mode := range []string{"observe", "approve", "enforce"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newStage(t, mode)
+			s.open(reports)
+			s.faults.set(always("TransactWriteItems", http.StatusBadRequest, "AccessDeniedException", "not authorized"))
+			r := s.handle(deleted)
+			s.want(r, control.Held, "TransactWriteItems: AccessDeniedException")
+			if r.Retry == nil {
+				t.Error("the event is lost")
+			}
+			if got := s.block(reports); got != "off" {
+				t.Errorf("the block is %s: it was changed without being written down", got)
+			}
+			if a := s.alerts(); len(a) != 1 || a[0].Outcome != control.Held || !strings.Contains(a[0].Reason, "not configured") {
+				t.Errorf("alerts: %+v", a)
+			}
+		})
+	}
+}
+
 func TestMissingTopicKeepsTheEventUntilTheAlertIsOut(t *testing.T) {
 	s := newStage(t, "enforce")
 	s.open(reports)
@@ -124,7 +145,7 @@ func TestMissingTopicKeepsTheEventUntilTheAlertIsOut(t *testing.T) {
 	if second.Case != first.Case || second.Outcome != control.Remediated || second.Retry != nil {
 		t.Errorf("the redelivered event did not finish the case: %+v", second)
 	}
-	if c := s.oneCase(); c.Closed.IsZero() || c.Alerted.IsZero() || string(c.Steps[0].Before) != "null" {
+	if c := s.oneCase(); c.Closed.IsZero() || len(c.Alerts) != 1 || string(c.Steps[0].Before) != "null" {
 		t.Errorf("the case is not closed with its first state: %+v", c)
 	}
 }
@@ -324,9 +345,9 @@ func TestPanicFailsItsOwnWalkAlone(t *testing.T) {
 }
 
 func TestTenAtOnceChangeOnce(t *testing.T) {
-	s := newAtomicStage(t, "enforce")
+	s := newAtomicStage(t, "enforce", manyRounds)
 	s.open(reports)
-	engines := []*engine.Engine{s.engine, s.newEngine("enforce"), s.newEngine("enforce")} // three running functions
+	engines := []*engine.Engine{s.engine, s.newEngine("enforce", manyRounds), s.newEngine("enforce", manyRounds)} // three running functions
 	for round := range 3 {
 		outcomes := map[control.Outcome]int{}
 		var mu sync.Mutex

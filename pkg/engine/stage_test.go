@@ -56,6 +56,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// manyRounds lets a test break the same bucket again and again.
+const manyRounds = "limits: {rounds-per-resource: 100}"
+
 // newStage sets a stage whose storage controls have the given mode; more is
 // further lines of the baseline. The ledger is moto's.
 func newStage(t *testing.T, mode string, more ...string) *stage {
@@ -65,12 +68,12 @@ func newStage(t *testing.T, mode string, more ...string) *stage {
 
 // newAtomicStage has its ledger in DynamoDB Local: moto's transactions are not
 // atomic under concurrent requests.
-func newAtomicStage(t *testing.T, mode string) *stage {
+func newAtomicStage(t *testing.T, mode string, more ...string) *stage {
 	t.Helper()
 	db, err := local.StartDynamoDB(t.Context())
 	must(t, err)
 	t.Cleanup(db.Close)
-	return newStageOn(t, db, mode)
+	return newStageOn(t, db, mode, more...)
 }
 
 func newStageOn(t *testing.T, db *local.DynamoDB, mode string, more ...string) *stage {
@@ -215,6 +218,12 @@ func (s *stage) setBlock(name string, on ...bool) {
 func (s *stage) removeBlock(name string) {
 	s.t.Helper()
 	_, err := s.s3().DeletePublicAccessBlock(s.t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: aws.String(name)})
+	must(s.t, err)
+}
+
+func (s *stage) deleteBucket(name string) {
+	s.t.Helper()
+	_, err := s.s3().DeleteBucket(s.t.Context(), &s3.DeleteBucketInput{Bucket: aws.String(name)})
 	must(s.t, err)
 }
 

@@ -1,11 +1,13 @@
-// Package function is the Lambda side of the engine: it reads batches of
+// Package function is the Lambda side of the engine. It reads batches of
 // events from SQS, hands each to the engine side by side with the others, and
 // reports failed messages one by one, so that the queue hands out again only
-// those.
+// those. And it carries out the operators' commands (Request), so that they
+// need no rights in member accounts but that of invoking the function.
 package function
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/tidwall/gjson"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/baseline"
@@ -68,6 +72,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 // Function is one domain's function: everything that is built once.
 type Function struct {
 	engine *engine.Engine
+	config aws.Config
 	domain string
 	log    *slog.Logger
 }
@@ -96,6 +101,7 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 			Ledger:   ledger.New(cfg, c.Table),
 			Alerts:   alert.NewTopic(cfg, c.Topic),
 		},
+		config: cfg,
 		domain: domain.Name,
 		log:    log,
 	}, nil
@@ -122,14 +128,27 @@ func Main(domain control.Domain) int {
 // could not be finished.
 const spare = 2 * time.Second
 
-// Handle works on a batch, its messages side by side. The response names the
-// messages that the queue is to hand out again.
-func (f *Function) Handle(ctx context.Context, batch events.SQSEvent) (events.SQSEventResponse, error) {
+// Handle carries out one invocation: a batch of events from SQS, or an
+// operator's command, which has a field of that name (Request).
+func (f *Function) Handle(ctx context.Context, payload json.RawMessage) (any, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-spare))
 		defer cancel()
 	}
+	if gjson.GetBytes(payload, "command").Exists() {
+		return f.command(ctx, payload), nil
+	}
+	var batch events.SQSEvent
+	if err := json.Unmarshal(payload, &batch); err != nil {
+		return nil, fmt.Errorf("read the batch: %w", err)
+	}
+	return f.batch(ctx, batch), nil
+}
+
+// batch works on a batch, its messages side by side. The response names the
+// messages that the queue is to hand out again.
+func (f *Function) batch(ctx context.Context, batch events.SQSEvent) events.SQSEventResponse {
 	failed := make([]bool, len(batch.Records))
 	var side sync.WaitGroup
 	for i, message := range batch.Records {
@@ -142,7 +161,7 @@ func (f *Function) Handle(ctx context.Context, batch events.SQSEvent) (events.SQ
 			response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: message.MessageId})
 		}
 	}
-	return response, nil
+	return response
 }
 
 // handle works on one message, and reports whether the queue may forget it. A

@@ -108,7 +108,12 @@ func (s *stage) makeBucket(name string) {
 // closed reports whether all four flags of the bucket's block are on.
 func (s *stage) closed(name string) bool {
 	s.t.Helper()
-	out, err := s.s3().GetPublicAccessBlock(s.t.Context(), &s3.GetPublicAccessBlockInput{Bucket: aws.String(name)})
+	return s.closedIn(local.MemberAccount, name)
+}
+
+func (s *stage) closedIn(account, name string) bool {
+	s.t.Helper()
+	out, err := s3.NewFromConfig(s.aws.Config(account)).GetPublicAccessBlock(s.t.Context(), &s3.GetPublicAccessBlockInput{Bucket: aws.String(name)})
 	if cloud.Is(err, "NoSuchPublicAccessBlockConfiguration") {
 		return false
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -37,24 +36,82 @@ type Case struct {
 	Mode     string           `json:"mode"`
 	// Baseline is the SHA-256 of the baseline file that decided.
 	Baseline string `json:"baseline,omitempty"`
+	// Decided says what the gates answered: what gave the mode, the changes of this
+	// hour, the rounds.
+	Decided string `json:"decided,omitempty"`
 
 	// State is set while the case is live: see Live.State.
 	State   State           `json:"state,omitempty"`
 	Outcome control.Outcome `json:"outcome,omitempty"`
 	// Reason says what is or was wrong, or why the outcome is what it is.
 	Reason string `json:"reason"`
+	// Gate says, in a held case, which gate keeps the change from being made.
+	Gate Gate `json:"gate,omitempty"`
+	// Held says the same in a sentence.
+	Held string `json:"held,omitempty"`
+	// Until is until when a case waits for an answer, or a denial holds.
+	Until time.Time `json:"until,omitempty,omitzero"`
 	// Ended says how a case ended in which nothing was changed.
 	Ended string `json:"ended,omitempty"`
 
 	Event Event        `json:"event"`
 	Actor *event.Actor `json:"actor,omitempty"`
 	Steps []Step       `json:"steps,omitempty"`
+	// Rounds are, in a case that a tug of war holds, the changes before it.
+	Rounds []Round `json:"rounds,omitempty"`
+	// Commands are what operators did about the case, in the order in which they did.
+	Commands []Command `json:"commands,omitempty"`
 
-	Opened  time.Time `json:"opened"`
-	Closed  time.Time `json:"closed,omitempty,omitzero"`
-	Alerted time.Time `json:"alerted,omitempty,omitzero"`
+	Opened time.Time `json:"opened"`
+	Closed time.Time `json:"closed,omitempty,omitzero"`
+	// Alerts are what the operators were told, in that order.
+	Alerts []Alerted `json:"alerts,omitempty"`
 	// Previous is the case of the same target before this one.
 	Previous string `json:"previous,omitempty"`
+	// Revision is another one after each write: who writes a case that he does not
+	// hold says which one he read.
+	Revision string `json:"revision,omitempty"`
+}
+
+// Alerted is one alert about a case, by its ID.
+type Alerted struct {
+	ID string    `json:"id"`
+	At time.Time `json:"at"`
+}
+
+// Gate is what keeps a change from being made.
+type Gate string
+
+// The gates that a held case may wait at.
+const (
+	// GateLimit: as many changes were made this hour as the baseline allows.
+	GateLimit Gate = "limit"
+	// GateTugOfWar: the resource leaves the baseline again and again.
+	GateTugOfWar Gate = "tug-of-war"
+	// GateMode: the change was begun, and may not go on any more.
+	GateMode Gate = "mode"
+)
+
+// Caller is who gave a command.
+type Caller struct {
+	// ARN, Account and UserID are what STS says of the caller's credentials.
+	ARN     string `json:"arn"`
+	Account string `json:"account,omitempty"`
+	UserID  string `json:"userId,omitempty"`
+	// Host is the name of the machine, as it says itself.
+	Host string `json:"host,omitempty"`
+}
+
+// Command is what an operator did about a case.
+type Command struct {
+	Name string    `json:"name"` // "approve", "deny", "release", "retry", "undo"
+	By   Caller    `json:"by"`
+	At   time.Time `json:"at"`
+	Why  string    `json:"why,omitempty"`
+	// Digest is that of the change the operator was shown.
+	Digest string `json:"digest,omitempty"`
+	// Result is how it ended, in a sentence; empty while it is carried out.
+	Result string `json:"result,omitempty"`
 }
 
 // Event is the event that led to a case.
@@ -83,6 +140,10 @@ type Step struct {
 	Error    string          `json:"error,omitempty"`
 	Applied  time.Time       `json:"applied,omitempty,omitzero"`
 	Verified time.Time       `json:"verified,omitempty,omitzero"`
+	// Undone is when what was there before was put back, and read back.
+	Undone time.Time `json:"undone,omitempty,omitzero"`
+	// Irreversible says that the change can't be undone.
+	Irreversible bool `json:"irreversible,omitempty"`
 }
 
 // Change is the step's change of the case's target.
@@ -90,13 +151,47 @@ func (s Step) Change(t control.Target) control.Change {
 	return control.Change{Target: t, Reason: s.Reason, Before: s.Before, After: s.After}
 }
 
-// Digest names the violation: that of the first step's change, or, where none
-// could be planned, outcome and reason.
+// Digest names the change that the case proposes or made: its last step's;
+// empty where none could be planned.
 func (c *Case) Digest() string {
-	if len(c.Steps) > 0 {
-		return c.Steps[0].Digest
+	if s := c.Last(); s != nil {
+		return s.Digest
+	}
+	return ""
+}
+
+// Last is the step that the case is at; nil where none could be planned.
+func (c *Case) Last() *Step {
+	if len(c.Steps) == 0 {
+		return nil
+	}
+	return &c.Steps[len(c.Steps)-1]
+}
+
+// Begun is the command that is being carried out, or was when its worker was
+// killed; nil if none is.
+func (c *Case) Begun() *Command {
+	if n := len(c.Commands); n > 0 && c.Commands[n-1].Result == "" {
+		return &c.Commands[n-1]
+	}
+	return nil
+}
+
+// news is what of a case is news to the operators: the same again is not told
+// again.
+func (c *Case) news() string {
+	switch {
+	case c.Gate != "":
+		return string(c.Gate)
+	case len(c.Steps) > 0:
+		return c.Digest()
 	}
 	return string(c.Outcome) + ": " + c.Reason
+}
+
+// Known reports whether the case says nothing that the live one does not.
+func (g Gates) Known(c *Case, outcome control.Outcome) bool {
+	return g.Live != nil && g.Live.State == State(outcome) && g.Live.Digest == c.news()
 }
 
 // NewID returns a case ID: the day in UTC, so that IDs sort by day, and 40
@@ -157,14 +252,7 @@ func text(v types.AttributeValue) string {
 // item is the case as an item: its fields under their JSON names, the states
 // before and after as JSON text, and the keys of the indexes.
 func (c *Case) item() map[string]types.AttributeValue {
-	item, err := attributevalue.MarshalMapWithOptions(c, func(o *attributevalue.EncoderOptions) {
-		o.TagKey = "json"
-		o.OmitEmptyTime = true
-		o.EncodeTime = func(t time.Time) (types.AttributeValue, error) { return str(t.UTC().Format(timeFormat)), nil }
-	})
-	if err != nil {
-		panic(err) // a Case has no field that does not marshal
-	}
+	item := marshal(c)
 	steps, _ := item["steps"].(*types.AttributeValueMemberL)
 	for i, s := range c.Steps {
 		step := steps.Value[i].(*types.AttributeValueMemberM).Value
@@ -187,18 +275,18 @@ func fromItem(item map[string]types.AttributeValue) (*Case, error) {
 		for _, s := range steps.Value {
 			m, ok := s.(*types.AttributeValueMemberM)
 			if !ok {
-				return nil, errors.New("a step is no map")
+				return nil, damaged(item, errors.New("a step is no map"))
 			}
 			for _, key := range []string{"before", "after"} {
 				m.Value[key] = &types.AttributeValueMemberB{Value: []byte(text(m.Value[key]))}
 			}
 		}
 	}
-	if err := attributevalue.UnmarshalMapWithOptions(item, c, func(o *attributevalue.DecoderOptions) { o.TagKey = "json" }); err != nil {
-		return nil, err
+	if err := unmarshal(item, c); err != nil {
+		return nil, damaged(item, err)
 	}
 	if c.Version > CaseVersion {
-		return nil, fmt.Errorf("case %s is of version %d, this program reads up to %d: use a newer one", c.ID, c.Version, CaseVersion)
+		return nil, damaged(item, fmt.Errorf("case %s is of version %d, this program reads up to %d: use a newer one", c.ID, c.Version, CaseVersion))
 	}
 	return c, nil
 }
@@ -221,12 +309,26 @@ func (l *Ledger) Case(ctx context.Context, id string) (*Case, error) {
 	return c, nil
 }
 
-// Query chooses cases by exactly one of its fields.
+// Query chooses cases by exactly one of its first four fields.
 type Query struct {
 	Account string
 	Target  control.Target
 	State   State
 	Day     time.Time
+	// Since and Until bound when the cases were opened, both included; zero: no bound.
+	Since, Until time.Time
+}
+
+// between are the bounds of the sort key.
+func (q Query) between() (since, until string) {
+	since, until = "0", "9"
+	if !q.Since.IsZero() {
+		since = q.Since.UTC().Format(timeFormat)
+	}
+	if !q.Until.IsZero() {
+		until = q.Until.UTC().Format(timeFormat)
+	}
+	return since, until
 }
 
 // Cases yields the cases that q chooses, newest first. Indexes lag behind
@@ -241,12 +343,15 @@ func (l *Ledger) Cases(ctx context.Context, q Query) iter.Seq2[*Case, error] {
 	case q.State != "":
 		index, key, value = "by-state", "state", string(q.State)
 	}
+	since, until := q.between()
 	return func(yield func(*Case, error) bool) {
 		pages := dynamodb.NewQueryPaginator(l.db, &dynamodb.QueryInput{
 			TableName: aws.String(l.table), IndexName: aws.String(index), ScanIndexForward: aws.Bool(false),
-			KeyConditionExpression:    aws.String("#key = :value"),
-			ExpressionAttributeNames:  map[string]string{"#key": key},
-			ExpressionAttributeValues: map[string]types.AttributeValue{":value": str(value)},
+			KeyConditionExpression:   aws.String("#key = :value AND opened BETWEEN :since AND :until"),
+			ExpressionAttributeNames: map[string]string{"#key": key},
+			ExpressionAttributeValues: map[string]types.AttributeValue{
+				":value": str(value), ":since": str(since), ":until": str(until),
+			},
 		})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)

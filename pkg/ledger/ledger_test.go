@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,36 +24,46 @@ import (
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// cfg reaches AWS's own DynamoDB Local: its transactions are atomic.
-var cfg aws.Config
+// database is AWS's own DynamoDB Local: its transactions are atomic. It is
+// started by the first test that needs it, so that benchmarks of all packages
+// run where it is not installed, and ends with the process.
+var database = sync.OnceValues(func() (*local.DynamoDB, error) { return local.StartDynamoDB(context.Background()) })
 
-func TestMain(m *testing.M) {
-	db, err := local.StartDynamoDB(context.Background())
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cfg = cloud.Bounded(aws.Config{
+// config reaches the database.
+func config(t *testing.T) aws.Config {
+	t.Helper()
+	db, err := database()
+	must(t, err)
+	return cloud.Bounded(aws.Config{
 		Region: local.Region, BaseEndpoint: aws.String(db.Endpoint()),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
-	code := m.Run()
-	db.Close()
-	os.Exit(code)
+}
+
+// client works on the tables themselves.
+func client(t *testing.T) *dynamodb.Client {
+	t.Helper()
+	return dynamodb.NewFromConfig(config(t))
+}
+
+// table is the name of the test's own table.
+func table(t *testing.T) string {
+	t.Helper()
+	return strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())
 }
 
 // newLedger makes an empty ledger of the test's own.
 func newLedger(t *testing.T) *ledger.Ledger {
 	t.Helper()
-	table := strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())
+	cfg, name := config(t), table(t)
 	db := dynamodb.NewFromConfig(cfg)
-	_, err := db.CreateTable(t.Context(), ledger.Schema(table))
+	_, err := db.CreateTable(t.Context(), ledger.Schema(name))
 	must(t, err)
 	t.Cleanup(func() {
-		_, err := db.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: aws.String(table)})
+		_, err := db.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: aws.String(name)})
 		must(t, err)
 	})
-	return ledger.New(cfg, table)
+	return ledger.New(cfg, name)
 }
 
 var target = control.Target{Account: "222222222222", Region: "us-east-1", Type: "AWS::S3::Bucket", ID: "example"}
@@ -84,8 +93,8 @@ func TestCaseIsReadAsItWasWritten(t *testing.T) {
 	if diff := cmp.Diff(c, got); diff != "" {
 		t.Errorf("the open case (-written +read):\n%s", diff)
 	}
-	c.Outcome, c.Alerted = control.Remediated, c.Opened.Add(time.Second)
-	c.Steps[0].Outcome, c.Steps[0].Applied, c.Steps[0].Verified = control.Remediated, c.Opened, c.Alerted
+	c.Outcome, c.Alerts = control.Remediated, []ledger.Alerted{{ID: "a", At: c.Opened.Add(time.Second)}}
+	c.Steps[0].Outcome, c.Steps[0].Applied, c.Steps[0].Verified = control.Remediated, c.Opened, c.Opened.Add(time.Second)
 	must(t, l.Close(t.Context(), c, w))
 	got, err = l.Case(t.Context(), c.ID)
 	must(t, err)
@@ -99,7 +108,7 @@ func TestItemIsReadableByPeople(t *testing.T) {
 	l := newLedger(t)
 	c := newCase("null", `{"BlockPublicAcls":true}`)
 	must(t, l.Open(t.Context(), c, ledger.Gates{}, ledger.NewWorker(time.Now().Add(time.Minute))))
-	out, err := dynamodb.NewFromConfig(cfg).GetItem(t.Context(), &dynamodb.GetItemInput{
+	out, err := client(t).GetItem(t.Context(), &dynamodb.GetItemInput{
 		TableName: aws.String(t.Name()),
 		Key: map[string]types.AttributeValue{
 			"pk": &types.AttributeValueMemberS{Value: "case#" + c.ID}, "sk": &types.AttributeValueMemberS{Value: "case"},
@@ -148,7 +157,7 @@ func TestOneWorkerPerTarget(t *testing.T) {
 		for range 10 {
 			side.Go(func() {
 				c, w := newCase("null", "{}"), ledger.NewWorker(time.Now().Add(time.Minute))
-				gates, err := l.Read(t.Context(), c.Control, target)
+				gates, err := l.Read(t.Context(), ledger.Question{Control: c.Control, Target: target, ARN: c.ARN})
 				if err == nil && (gates.Live != nil || time.Now().Before(gates.LeaseEnds)) {
 					return
 				}
@@ -186,7 +195,7 @@ func TestTwoControlsShareOneLock(t *testing.T) {
 	must(t, l.Open(t.Context(), newCase("null", "{}"), ledger.Gates{}, ledger.NewWorker(time.Now().Add(time.Minute))))
 	other := newCase("null", "{}")
 	other.Control = "another-control"
-	gates, err := l.Read(t.Context(), other.Control, target)
+	gates, err := l.Read(t.Context(), ledger.Question{Control: other.Control, Target: target, ARN: other.ARN})
 	must(t, err)
 	if gates.Live != nil || !time.Now().Before(gates.LeaseEnds) {
 		t.Errorf("the other control sees %+v, want a lease and no live case of its own", gates)
@@ -201,18 +210,20 @@ func TestTakeOverWaitsForTheLeaseAndKeepsTheFirstBefore(t *testing.T) {
 	c := newCase(`{"first":true}`, `{"end":true}`)
 	must(t, l.Open(t.Context(), c, ledger.Gates{}, ledger.NewWorker(time.Now().Add(time.Hour))))
 	keep := func(*ledger.Case) {}
-	if _, err := l.TakeOver(t.Context(), c.ID, ledger.NewWorker(time.Now().Add(time.Minute)), keep); !errors.Is(err, ledger.ErrBusy) {
+	if _, err := l.TakeOver(t.Context(), c.ID, read(t, l), ledger.NewWorker(time.Now().Add(time.Minute)), keep); !errors.Is(err, ledger.ErrBusy) {
 		t.Fatalf("a case was taken from a worker that lives: %v", err)
 	}
 	c2 := newCase(`{"first":true}`, `{"end":true}`)
 	c2.Target.ID = "another"
 	must(t, l.Open(t.Context(), c2, ledger.Gates{}, ledger.NewWorker(time.Now().Add(-time.Second))))
+	gates, err := l.Read(t.Context(), ledger.Question{Control: c2.Control, Target: c2.Target, ARN: c2.ARN})
+	must(t, err)
 	var won int
 	var mu sync.Mutex
 	var side sync.WaitGroup
 	for range 10 {
 		side.Go(func() {
-			got, err := l.TakeOver(t.Context(), c2.ID, ledger.NewWorker(time.Now().Add(time.Minute)), func(c *ledger.Case) {
+			got, err := l.TakeOver(t.Context(), c2.ID, gates, ledger.NewWorker(time.Now().Add(time.Minute)), func(c *ledger.Case) {
 				c.Steps[0].After = json.RawMessage(`{"end":2}`)
 			})
 			mu.Lock()
@@ -237,7 +248,7 @@ func TestWorkerThatLostItsLeaseCantClose(t *testing.T) {
 	l := newLedger(t)
 	c, slow := newCase("null", "{}"), ledger.NewWorker(time.Now().Add(-time.Second))
 	must(t, l.Open(t.Context(), c, ledger.Gates{}, slow))
-	_, err := l.TakeOver(t.Context(), c.ID, ledger.NewWorker(time.Now().Add(time.Minute)), func(*ledger.Case) {})
+	_, err := l.TakeOver(t.Context(), c.ID, read(t, l), ledger.NewWorker(time.Now().Add(time.Minute)), func(*ledger.Case) {})
 	must(t, err)
 	if err := l.Close(t.Context(), c, slow); !errors.Is(err, ledger.ErrBusy) {
 		t.Errorf("a worker closed a case that another one holds: %v", err)
@@ -250,7 +261,7 @@ func TestReleasedCaseIsTakenOverAtOnce(t *testing.T) {
 	must(t, l.Open(t.Context(), c, ledger.Gates{}, w))
 	c.Steps[0].Error = "throttled"
 	must(t, l.Release(t.Context(), c, w))
-	got, err := l.TakeOver(t.Context(), c.ID, ledger.NewWorker(time.Now().Add(time.Hour)), func(*ledger.Case) {})
+	got, err := l.TakeOver(t.Context(), c.ID, read(t, l), ledger.NewWorker(time.Now().Add(time.Hour)), func(*ledger.Case) {})
 	must(t, err)
 	if got.Steps[0].Error != "throttled" {
 		t.Errorf("what the first worker wrote is lost: %+v", got.Steps[0])
@@ -272,7 +283,7 @@ func TestRecordedCaseIsKnownAgainAndEnds(t *testing.T) {
 	if gates.Live == nil || gates.Live.Case != c.ID || gates.Live.Digest != c.Steps[0].Digest || gates.Live.Alerted || gates.Live.AlertLease != alertBy.UnixMilli() {
 		t.Fatalf("the live case is %+v", gates.Live)
 	}
-	must(t, l.Alerted(t.Context(), c, time.Now()))
+	must(t, l.Alerted(t.Context(), c, ledger.Alerted{ID: c.ID + "-observed", At: time.Now()}))
 	if gates = read(t, l); !gates.Live.Alerted {
 		t.Error("it is not noted that the operators were told")
 	}
@@ -282,7 +293,7 @@ func TestRecordedCaseIsKnownAgainAndEnds(t *testing.T) {
 	}
 	got, err := l.Case(t.Context(), c.ID)
 	must(t, err)
-	if got.State != "" || got.Closed.IsZero() || got.Ended != "found compliant" || got.Alerted.IsZero() {
+	if got.State != "" || got.Closed.IsZero() || got.Ended != "found compliant" || len(got.Alerts) != 1 {
 		t.Errorf("the case did not end: %+v", got)
 	}
 	must(t, l.Resolve(t.Context(), c.Control, target, ledger.Live{Case: c.ID}, "again")) // someone else was faster
@@ -290,7 +301,7 @@ func TestRecordedCaseIsKnownAgainAndEnds(t *testing.T) {
 
 func read(t *testing.T, l *ledger.Ledger) ledger.Gates {
 	t.Helper()
-	g, err := l.Read(t.Context(), "example-control", target)
+	g, err := l.Read(t.Context(), ledger.Question{Control: "example-control", Target: target, ARN: "arn:aws:s3:::example"})
 	must(t, err)
 	return g
 }
@@ -351,7 +362,7 @@ func TestStateTooLargeToBeWrittenDownOpensNoCase(t *testing.T) {
 }
 
 func TestMissingTableIsNamed(t *testing.T) {
-	_, err := ledger.New(cfg, "no-such-table").Read(t.Context(), "c", target)
+	_, err := ledger.New(config(t), "no-such-table").Read(t.Context(), ledger.Question{Control: "x", Target: target, ARN: "y"})
 	if err == nil || !strings.Contains(err.Error(), "ledger table no-such-table: read the gates") || !cloud.Permanent(err) {
 		t.Errorf("got %v", err)
 	}

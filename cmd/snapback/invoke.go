@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/spf13/cobra"
+
+	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/controls"
+	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/function"
+)
+
+// invokeTimeout is longer than a function may take for one command: an undo
+// that is read back again and again for 30 s.
+const invokeTimeout = 90 * time.Second
+
+// functionName is the deployed function of a domain.
+func functionName(domain string) string { return "snapback-" + domain }
+
+// domainOf is the domain of a control; empty if there is no such control.
+func domainOf(control string) string {
+	for _, d := range controls.Domains() {
+		for i := range d.Controls {
+			if d.Controls[i].ID == control {
+				return d.Name
+			}
+		}
+	}
+	return ""
+}
+
+// invoke hands a command to a domain's function and waits for its answer. The
+// command is sent once: the function repeats what may be repeated.
+func invoke(cmd *cobra.Command, cfg aws.Config, domain string, r function.Request) (engine.Answer, error) {
+	ctx := cmd.Context()
+	var a engine.Answer
+	r.Host, _ = os.Hostname() // a machine without a name is none the worse
+	r.At = time.Now().UTC()
+	proof, err := cloud.Prove(ctx, cfg, r.Hash())
+	if err != nil {
+		return a, fmt.Errorf("%s: %s", name(cmd), reason(err))
+	}
+	r.Proof = &proof
+	payload, err := json.Marshal(r)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", name(cmd), err)
+	}
+	client := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
+		o.HTTPClient = cloud.Patient(invokeTimeout)
+		o.RetryMaxAttempts = 1
+	})
+	out, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(functionName(domain)), Payload: payload})
+	switch {
+	case cloud.Is(err, "ResourceNotFoundException"):
+		return a, fmt.Errorf("%s: there is no function %s in this account and Region: are these the hub's?", name(cmd), functionName(domain))
+	case err != nil:
+		return a, fmt.Errorf("%s: %s", name(cmd), reason(err))
+	case out.FunctionError != nil:
+		return a, fmt.Errorf("%s: the function %s ended without an answer: %s: its log group /aws/lambda/%s says why; whatever it had begun is finished by giving the command again",
+			name(cmd), functionName(domain), plain(string(out.Payload), 400), functionName(domain))
+	}
+	if err := json.Unmarshal(out.Payload, &a); err != nil || a.Verdict == "" {
+		return a, fmt.Errorf("%s: %s gave an answer that this version of the command line can't read: are both of the same version? %s",
+			name(cmd), functionName(domain), plain(string(out.Payload), 200))
+	}
+	return a, nil
+}
+
+// verdict is an answer as the command's error: nil where it is done.
+func verdict(cmd *cobra.Command, a engine.Answer) error {
+	var lines []string
+	for line := range strings.SplitSeq(a.Reason, "\n") {
+		lines = append(lines, plain(line, 2000))
+	}
+	text := strings.Join(lines, "\n  ")
+	switch a.Verdict {
+	case engine.Done:
+		return nil
+	case engine.Misuse:
+		return misuse("%s: %s", name(cmd), text)
+	}
+	return fmt.Errorf("%s: %w", name(cmd), errors.New(text))
+}

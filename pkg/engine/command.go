@@ -1,0 +1,433 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/snapback-aws/snapback/pkg/alert"
+	"github.com/snapback-aws/snapback/pkg/baseline"
+	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/ledger"
+)
+
+// The commands that an operator gives about a case.
+const (
+	Approve = "approve" // make the change that waits for a yes
+	Deny    = "deny"    // don't
+	Release = "release" // make the change that a gate held
+	Retry   = "retry"   // try again what failed
+	Undo    = "undo"    // put back what was there before
+)
+
+// Command is what an operator wants done about a case.
+type Command struct {
+	Name string // one of the constants above
+	Case string
+	// Digest is that of the change that the operator was shown; needed to approve
+	// and to release.
+	Digest string
+	// Why is the operator's reason; needed to deny.
+	Why string
+	// For is how long the resource is exempt after an undo; zero: a day.
+	For time.Duration
+	// By is who gives the command, as STS says.
+	By ledger.Caller
+}
+
+// Verdict is how a command ended.
+type Verdict string
+
+// The verdicts, which are the command line's exit codes 0, 1 and 2.
+const (
+	Done   Verdict = "done"   // it is so
+	NotSo  Verdict = "not-so" // it was tried, and is not so
+	Misuse Verdict = "misuse" // it can't mean anything as it was given; nothing was tried
+)
+
+// Answer is what came of a command.
+type Answer struct {
+	Verdict Verdict `json:"verdict"`
+	// Reason says what came of it in a sentence, and what to do instead.
+	Reason string `json:"reason"`
+	// Case is the case as it stands now; nil if there is none.
+	Case *ledger.Case `json:"case,omitempty"`
+	// Shown and Now are what the operator was shown and what would be done now,
+	// where the two differ and so nothing was done.
+	Shown *alert.Change `json:"shown,omitempty"`
+	Now   *alert.Change `json:"now,omitempty"`
+	// Exemption is the one that was made, removed, or in force.
+	Exemption *ledger.Exemption `json:"exemption,omitempty"`
+	// Calls are the AWS calls that were made.
+	Calls []string `json:"calls"`
+}
+
+func done(format string, args ...any) (Answer, error) {
+	return Answer{Verdict: Done, Reason: fmt.Sprintf(format, args...)}, nil
+}
+
+func notSo(format string, args ...any) (Answer, error) {
+	return Answer{Verdict: NotSo, Reason: fmt.Sprintf(format, args...)}, nil
+}
+
+func misuse(format string, args ...any) (Answer, error) {
+	return Answer{Verdict: Misuse, Reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// Do carries out a command about a case. It walks the way of an event: the same
+// plan, gates, ledger, verification and alert.
+func (e *Engine) Do(ctx context.Context, cmd Command) Answer {
+	return answer(ctx, func(ctx context.Context) (Answer, error) {
+		c, err := e.Ledger.Case(ctx, cmd.Case)
+		if errors.Is(err, ledger.ErrNoCase) {
+			return misuse("there is no case %q: `snapback cases list` lists them", cmd.Case)
+		}
+		if err != nil {
+			return Answer{}, err
+		}
+		a, err := e.about(ctx, cmd, c)
+		if a.Case == nil {
+			a.Case = c
+		}
+		return a, err
+	})
+}
+
+// answer carries something out, patiently, and puts what went wrong into the
+// answer.
+func answer(ctx context.Context, do func(context.Context) (Answer, error)) (a Answer) {
+	ctx, recorder := cloud.Record(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			a = Answer{Verdict: NotSo, Reason: fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
+		}
+		a.Calls = []string{}
+		for _, call := range recorder.Calls() {
+			a.Calls = append(a.Calls, call.Name())
+		}
+	}()
+	err := patiently(ctx, func() (err error) {
+		a, err = do(ctx)
+		return err
+	})
+	if err != nil {
+		a.Verdict, a.Reason = NotSo, cloud.Reason(err)
+		if retryable(err) {
+			a.Reason += ": give the command again"
+		}
+	}
+	return a
+}
+
+// about carries out a command about a case that was read.
+func (e *Engine) about(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
+	about := e.control(c.Control)
+	if about == nil {
+		return misuse("this function has no control %s, which case %s is about", c.Control, c.ID)
+	}
+	w := &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
+	switch cmd.Name {
+	case Approve, Release, Retry:
+		return w.proceed(ctx, cmd, c)
+	case Deny:
+		return w.deny(ctx, cmd, c)
+	case Undo:
+		return w.undo(ctx, cmd, c)
+	}
+	return misuse("there is no command %q about a case: want %s", cmd.Name, strings.Join([]string{Approve, Deny, Release, Retry, Undo}, ", "))
+}
+
+func (e *Engine) control(id string) *control.Control {
+	for i := range e.Controls {
+		if e.Controls[i].ID == id {
+			return &e.Controls[i]
+		}
+	}
+	return nil
+}
+
+// waits says in which state a case waits for each command.
+var waits = map[string]struct {
+	state   ledger.State
+	outcome control.Outcome
+}{
+	Approve: {ledger.State(control.AwaitingApproval), control.AwaitingApproval},
+	Deny:    {ledger.State(control.AwaitingApproval), control.AwaitingApproval},
+	Release: {ledger.State(control.Held), control.Held},
+	Retry:   {"", control.Failed},
+}
+
+// fits says why a case does not wait for a command; empty if it does.
+func fits(cmd Command, c *ledger.Case) string {
+	want := waits[cmd.Name]
+	if c.State == want.state && c.Outcome == want.outcome {
+		return ""
+	}
+	instead := "`snapback cases show " + c.ID + "` tells its story"
+	for _, name := range []string{Approve, Release, Retry} {
+		if other := waits[name]; c.State == other.state && c.Outcome == other.outcome {
+			instead = "want `snapback cases " + name + " " + c.ID + "`"
+		}
+	}
+	return fmt.Sprintf("case %s is %s, and %s is for one that is %s: %s", c.ID, Standing(c), cmd.Name, want.outcome, instead)
+}
+
+// Standing is how a case stands, in a word or two.
+func Standing(c *ledger.Case) string {
+	switch {
+	case c.State == ledger.Open, c.State == ledger.Undoing:
+		return string(c.State)
+	case c.State == "" && c.Ended != "":
+		return string(c.Outcome) + ", ended"
+	}
+	return string(c.Outcome)
+}
+
+// proceed makes the change of a case that waits for a command: exactly the one
+// that the operator was shown.
+func (w *walk) proceed(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
+	begun := c.State == ledger.Open && c.Begun() != nil && c.Begun().Name == cmd.Name
+	if why := fits(cmd, c); why != "" && !begun {
+		return misuse("%s", why)
+	}
+	if cmd.Name != Retry && cmd.Digest != c.Digest() {
+		return misuse("case %s holds another change now: its digest is %s and not %s: look at it again with `snapback cases show %s`",
+			c.ID, short(c.Digest()), short(cmd.Digest), c.ID)
+	}
+	if cmd.Name != Retry && w.Baseline.Approvals.FourEyes && samePerson(cmd.By, c.Actor) {
+		return misuse("%s caused the violation of case %s, and so may not %s its change: ask someone else (the baseline's approvals.four-eyes)",
+			cmd.By.ARN, c.ID, cmd.Name)
+	}
+	if !c.Until.IsZero() && time.Now().After(c.Until) && !begun {
+		_, err := w.expire(ctx, c)
+		return Answer{Verdict: NotSo, Reason: "case " + c.ID + " waited for an answer until " + c.Until.UTC().Format(time.RFC3339) +
+			" and has ended: the next event about the resource opens another one"}, err
+	}
+	return w.make(ctx, cmd, c)
+}
+
+// make looks once more and makes the change, if it is still the one that was
+// shown and nothing forbids it.
+func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
+	if err := w.decide(ctx); err != nil {
+		return Answer{}, err
+	}
+	if w.ended() { // off, or exempt by the baseline
+		return notSo("nothing was changed: %s", w.result.Reason)
+	}
+	mode := w.decision
+	change, gates, err := w.look(ctx)
+	switch {
+	case gates.Taken():
+		return Answer{}, ledger.ErrBusy
+	case err != nil && !errors.Is(err, control.ErrGone):
+		return Answer{}, err
+	case gates.Stop != nil:
+		return notSo("nothing was changed: %s: `snapback start` lets it go on", stopped(gates.Stop))
+	case w.exempt(gates):
+		return notSo("nothing was changed: the resource is %s", w.result.Reason)
+	case mode.Mode != baseline.Approve && mode.Mode != baseline.Enforce:
+		return notSo("nothing was changed: the mode is now %s by %s", mode.Mode, mode.Why)
+	case gates.Begun() && gates.Live.Case == c.ID:
+		return w.told(ctx, c.ID, w.takeOver(ctx, gates, change, err))
+	case change == nil:
+		return w.nothingToDo(ctx, gates, c, cmd, err)
+	}
+	return w.approved(ctx, cmd, c, gates, change)
+}
+
+// approved opens a case that waited, and makes its change.
+func (w *walk) approved(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, change *control.Change) (Answer, error) {
+	fresh := w.step(change)
+	if c.Gate == ledger.GateMode { // it was begun: what was there before stays the first state
+		fresh.Before, fresh.Digest = c.Last().Before, begunDigest(c, change)
+	}
+	same := fresh.Digest == c.Digest()
+	switch {
+	case !same && (cmd.Name != Retry || w.decision.Mode != baseline.Enforce):
+		return w.differs(ctx, cmd, c, gates, fresh)
+	case cmd.Name == Retry && !same:
+		c.Steps = append(c.Steps, fresh)
+	default:
+		*c.Last() = fresh
+	}
+	c.Commands = append(c.Commands, command(cmd, c))
+	c.Outcome, c.Closed = "", time.Time{}
+	gates.Limits = nil // whoever looked at a change has decided that it is none too many
+	return w.told(ctx, c.ID, w.open(ctx, gates, c))
+}
+
+func command(cmd Command, c *ledger.Case) ledger.Command {
+	return ledger.Command{Name: cmd.Name, By: cmd.By, At: time.Now().UTC(), Why: cmd.Why, Digest: c.Digest()}
+}
+
+// differs refuses a change that is not the one that was shown. The case waits
+// with the new one.
+func (w *walk) differs(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, fresh ledger.Step) (Answer, error) {
+	was := alert.FromCase(c).Changes
+	note := command(cmd, c)
+	note.Result = "refused: the resource has moved since, and the change would be another one"
+	c.Commands = append(c.Commands, note)
+	*c.Last() = fresh
+	c.Reason, c.Closed = fresh.Reason, time.Time{}
+	if cmd.Name != Release {
+		c.Outcome, c.Until = control.AwaitingApproval, time.Now().UTC().Add(w.Baseline.Approvals.ExpireAfter)
+	}
+	if err := w.Ledger.Record(ctx, c, gates, time.Time{}); err != nil {
+		return Answer{}, err
+	}
+	now := alert.FromCase(c).Changes
+	a := Answer{Verdict: NotSo, Case: c, Shown: &was[len(was)-1], Now: &now[len(now)-1]}
+	a.Reason = fmt.Sprintf("nothing was changed: the resource has moved since, and the change would be another one now. "+
+		"Case %s waits with the new one, whose digest is %s: look at it, then give the command again", c.ID, short(c.Digest()))
+	return a, nil
+}
+
+// nothingToDo ends a case whose resource is as the baseline wants it by now.
+func (w *walk) nothingToDo(ctx context.Context, gates ledger.Gates, c *ledger.Case, cmd Command, gone error) (Answer, error) {
+	note := command(cmd, c)
+	note.Result = "nothing to do"
+	c.Commands = append(c.Commands, note)
+	if err := w.Ledger.Note(ctx, c); err != nil {
+		return Answer{}, err
+	}
+	if err := w.compliant(ctx, gates, gone); err != nil {
+		return Answer{}, err
+	}
+	a, _ := done("there is nothing to do: %s is %s", c.Target, w.result.Reason)
+	return a, w.reread(ctx, c.ID, &a)
+}
+
+// told is the answer for a case that was worked on.
+func (w *walk) told(ctx context.Context, id string, err error) (Answer, error) {
+	a := Answer{Verdict: NotSo, Reason: string(w.result.Outcome) + ": " + w.result.Reason}
+	if err != nil {
+		return a, err
+	}
+	switch w.result.Outcome {
+	case control.Remediated:
+		a.Verdict, a.Reason = Done, "changed, and read back as the baseline wants it"
+	case control.Gone:
+		a.Verdict = Done
+	}
+	return a, w.reread(ctx, id, &a)
+}
+
+// reread puts the case as it stands now into an answer.
+func (w *walk) reread(ctx context.Context, id string, a *Answer) error {
+	c, err := w.Ledger.Case(ctx, id)
+	a.Case = c
+	return err
+}
+
+// deny ends the waiting for a yes. It holds for exactly this change, as long
+// as the change would have waited.
+func (w *walk) deny(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
+	if why := fits(cmd, c); why != "" {
+		return misuse("%s", why)
+	}
+	if strings.TrimSpace(cmd.Why) == "" {
+		return misuse("deny needs a reason: `snapback cases deny %s --why TEXT`", c.ID)
+	}
+	note := command(cmd, c)
+	note.Result = string(control.Denied)
+	c.Commands = append(c.Commands, note)
+	c.Outcome, c.Until = control.Denied, time.Now().UTC().Add(w.Baseline.Approvals.ExpireAfter)
+	if err := w.Ledger.Record(ctx, c, ledger.Gates{Live: &ledger.Live{Case: c.ID}}, time.Time{}); err != nil {
+		return Answer{}, err
+	}
+	return done("denied: exactly this change is not asked for again before %s", c.Until.Format(time.RFC3339))
+}
+
+// expire ends a case that nobody answered in time, and tells the operators.
+func (w *walk) expire(ctx context.Context, c *ledger.Case) (Answer, error) {
+	c.Outcome = control.Expired
+	c.Ended = "nobody answered until " + c.Until.UTC().Format(time.RFC3339) + "; nothing was changed"
+	a := alert.FromCase(c)
+	told, err := w.tell(ctx, a)
+	if err != nil {
+		return Answer{}, err
+	}
+	if told {
+		c.Alerts = append(c.Alerts, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
+	}
+	return Answer{Verdict: Done}, w.Ledger.End(ctx, c)
+}
+
+// Expire ends the cases of the engine's controls that nobody answered in time,
+// and tells the operators of each.
+func (e *Engine) Expire(ctx context.Context) Answer {
+	return answer(ctx, func(ctx context.Context) (Answer, error) {
+		ended := 0
+		query := ledger.Query{State: ledger.State(control.AwaitingApproval)}
+		for c, err := range e.Ledger.Cases(ctx, query) {
+			if err != nil {
+				return Answer{}, err
+			}
+			ok, err := e.lapse(ctx, c)
+			if err != nil {
+				return Answer{}, err
+			}
+			if ok {
+				ended++
+			}
+		}
+		return done("cases ended that nobody answered in time: %d", ended)
+	})
+}
+
+// lapse ends a case that the index named, if nobody answered it in time.
+func (e *Engine) lapse(ctx context.Context, c *ledger.Case) (ended bool, err error) {
+	about := e.control(c.Control)
+	late := func() bool {
+		return c.State == ledger.State(control.AwaitingApproval) && !c.Until.IsZero() && time.Now().After(c.Until)
+	}
+	if about == nil || !late() {
+		return false, nil
+	}
+	// The index lags: somebody may have answered.
+	if c, err = e.Ledger.Case(ctx, c.ID); err != nil || !late() {
+		return false, err
+	}
+	w := &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
+	_, err = w.expire(ctx, c)
+	if errors.Is(err, ledger.ErrBusy) { // somebody did in this very moment
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// samePerson reports whether a command is given by whoever caused a violation:
+// the same principal, or, as people who sign in through Identity Center have
+// one session name in all their roles, the same person in another role.
+func samePerson(by ledger.Caller, actor *event.Actor) bool {
+	if actor == nil {
+		return false
+	}
+	switch {
+	case by.ARN != "" && by.ARN == actor.ARN, by.UserID != "" && by.UserID == actor.Principal:
+		return true
+	}
+	name := identityCenterName(by.ARN)
+	return name != "" && name == identityCenterName(actor.ARN)
+}
+
+// identityCenterName is the person's name in the ARN of a session that
+// Identity Center opened; empty in any other ARN. Source: IAM Identity Center
+// user guide, "Referencing permission sets in resource policies".
+func identityCenterName(arn string) string {
+	_, session, ok := strings.Cut(arn, ":assumed-role/AWSReservedSSO_")
+	if !ok {
+		return ""
+	}
+	_, name, _ := strings.Cut(session, "/")
+	return name
+}
+
+// short is the beginning of a digest, as alerts show it.
+func short(digest string) string { return digest[:min(len(digest), 12)] }
