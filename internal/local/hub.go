@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -21,9 +23,15 @@ const (
 	MemberAccount = "222222222222"
 )
 
+// The names of the storage domain's queues, as they are deployed.
+const (
+	queueName = "snapback-storage"
+	deadName  = queueName + "-dead"
+)
+
 // Hub is what the deployed hub account holds: the ledger, the topic, the queue
-// of a domain with its dead-letter queue, and an operator's queue that is
-// subscribed to the topic.
+// of the storage domain with its dead-letter queue, and an operator's queue that
+// is subscribed to the topic.
 type Hub struct {
 	Table, Topic string
 	QueueURL     string // of the domain's events
@@ -53,7 +61,7 @@ func NewHub(ctx context.Context, a *AWS, db *DynamoDB) (*Hub, error) {
 		return nil, fmt.Errorf("make the topic: %w", err)
 	}
 	h.Topic = aws.ToString(topic.TopicArn)
-	if h.DeadURL, err = h.newQueue(ctx, "snapback-dead", nil); err != nil {
+	if h.DeadURL, err = h.newQueue(ctx, deadName, nil); err != nil {
 		return nil, err
 	}
 	dead, err := h.queueARN(ctx, h.DeadURL)
@@ -61,7 +69,7 @@ func NewHub(ctx context.Context, a *AWS, db *DynamoDB) (*Hub, error) {
 		return nil, err
 	}
 	redrive := fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, dead, maxReceives)
-	if h.QueueURL, err = h.newQueue(ctx, "snapback-events", map[string]string{"RedrivePolicy": redrive}); err != nil {
+	if h.QueueURL, err = h.newQueue(ctx, queueName, map[string]string{"RedrivePolicy": redrive}); err != nil {
 		return nil, err
 	}
 	if h.inbox, err = h.newQueue(ctx, "operator", nil); err != nil {
@@ -117,6 +125,17 @@ func (h *Hub) Env(ctx context.Context, role, baseline string) ([]string, error) 
 		"SNAPBACK_ROLE="+role, "SNAPBACK_BASELINE="+baseline), nil
 }
 
+// EnvVia is Env with every call, those of the ledger too, going to another
+// endpoint: that of a Proxy to the hub's AWS and DynamoDB.
+func (h *Hub) EnvVia(ctx context.Context, role, baseline, endpoint string) ([]string, error) {
+	env, err := h.Env(ctx, role, baseline)
+	if err != nil {
+		return nil, err
+	}
+	env = slices.DeleteFunc(env, func(variable string) bool { return strings.HasPrefix(variable, "AWS_ENDPOINT_URL") })
+	return append(env, "AWS_ENDPOINT_URL="+endpoint), nil
+}
+
 // Ledger opens the hub's ledger.
 func (h *Hub) Ledger() *ledger.Ledger { return ledger.New(h.database, h.Table) }
 
@@ -155,6 +174,35 @@ func (h *Hub) Dead(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the dead-letter queue: %w", err)
 	}
 	return out.Attributes["ApproximateNumberOfMessages"], nil
+}
+
+// Redrive moves all messages of the dead-letter queue back to the domain's
+// queue, as SQS's StartMessageMoveTask does, which moto lacks. A message counts
+// as one that was never received.
+func (h *Hub) Redrive(ctx context.Context) error {
+	for {
+		out, err := h.sqs().ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: aws.String(h.DeadURL), MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+		})
+		if err != nil {
+			return fmt.Errorf("redrive: receive from the dead-letter queue: %w", err)
+		}
+		if len(out.Messages) == 0 {
+			return nil
+		}
+		for _, m := range out.Messages {
+			if _, err := h.sqs().SendMessage(ctx, &sqs.SendMessageInput{
+				QueueUrl: aws.String(h.QueueURL), MessageBody: m.Body, MessageAttributes: m.MessageAttributes,
+			}); err != nil {
+				return fmt.Errorf("redrive: send a message again: %w", err)
+			}
+			if _, err := h.sqs().DeleteMessage(ctx, &sqs.DeleteMessageInput{
+				QueueUrl: aws.String(h.DeadURL), ReceiptHandle: m.ReceiptHandle,
+			}); err != nil {
+				return fmt.Errorf("redrive: take a message out of the dead-letter queue: %w", err)
+			}
+		}
+	}
 }
 
 // Alert is an alert as it arrived at the operator's queue.

@@ -1,0 +1,8 @@
+package local
+
+// For the tests outside of this package.
+var (
+	StartTestAWS = startAWS
+	StartEcho    = startEcho
+	Eventually   = eventually
+)
