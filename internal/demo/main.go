@@ -38,13 +38,14 @@ func main() {
 }
 
 const (
-	bucket   = "example-reports" // of the sample events
-	baseline = `version: 1
+	bucket = "example-reports" // of the sample events
+	policy = `version: 1
 reviewed: %s
 organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1, eu-west-1]}
 mode: observe
 controls:
   s3-bucket-public-access: {mode: enforce}
+  s3-account-public-access: {mode: approve}
 `
 )
 
@@ -53,7 +54,9 @@ type demo struct {
 	aws      *local.AWS
 	hub      *local.Hub
 	function *local.Function
-	lines    int // of the function's log that have been read
+	lambda   *local.Lambda
+	baseline string // its file
+	lines    int    // of the function's log that have been read
 }
 
 // step is one scene: what is told, what is done, and what must then be so.
@@ -70,7 +73,7 @@ func play(ctx context.Context) error {
 	say("that are generated from the controls. No AWS account is touched.")
 	d := &demo{}
 	defer d.close()
-	for i, s := range []step{
+	acts := append([]step{
 		{"An organization: hub 111111111111, member 222222222222 with a closed bucket", d.setUp},
 		{"In the member, alice removes the bucket's public access block", d.removeBlock},
 		{"EventBridge: the CloudTrail event meets the generated patterns", d.patterns},
@@ -80,7 +83,8 @@ func play(ctx context.Context) error {
 		{"The same event again, and ten times at once: nothing more happens", d.repeat},
 		{"AWS Config tells of the bucket: its live state is looked at, and is well", d.config},
 		{"Events that are no reason to look at anything cost no AWS call", d.ignored},
-	} {
+	}, d.operators()...)
+	for i, s := range acts {
 		say("\n%d. %s", i+1, s.title)
 		if err := s.play(ctx); err != nil {
 			return fmt.Errorf("step %d (%s): %w", i+1, s.title, err)
@@ -93,6 +97,9 @@ func play(ctx context.Context) error {
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
 func (d *demo) close() {
+	if d.lambda != nil {
+		d.lambda.Close()
+	}
 	if d.function != nil {
 		d.function.Close()
 	}
@@ -122,22 +129,25 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 	if err := d.startFunction(ctx); err != nil {
 		return err
 	}
-	say("   the baseline enforces s3-bucket-public-access and observes all else")
+	say("   the baseline enforces s3-bucket-public-access, asks before it changes the account, and observes all else")
 	return d.wantBlock(ctx, 4)
 }
 
 func (d *demo) startFunction(ctx context.Context) error {
 	dir := filepath.Join(local.Root(), "build", "local", "storage")
-	file := filepath.Join(local.Root(), "build", "demo-baseline.yaml")
-	text := fmt.Sprintf(baseline, time.Now().UTC().Format(time.DateOnly))
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	d.baseline = filepath.Join(local.Root(), "build", "demo-baseline.yaml")
+	text := fmt.Sprintf(policy, time.Now().UTC().Format(time.DateOnly))
+	if err := os.WriteFile(d.baseline, []byte(text), 0o600); err != nil {
 		return err
 	}
-	env, err := d.hub.Env(ctx, "snapback-storage", file)
+	env, err := d.hub.Env(ctx, "snapback-storage", d.baseline)
 	if err != nil {
 		return err
 	}
-	d.function, err = local.StartFunction(ctx, local.FunctionOptions{Binary: filepath.Join(dir, "bootstrap"), Env: env})
+	if d.function, err = local.StartFunction(ctx, local.FunctionOptions{Binary: filepath.Join(dir, "bootstrap"), Env: env}); err != nil {
+		return err
+	}
+	d.lambda, err = local.StartLambda(ctx, map[string]*local.Function{"snapback-storage": d.function})
 	return err
 }
 
@@ -191,8 +201,7 @@ func (d *demo) alert(ctx context.Context) error {
 		return fmt.Errorf("%d alerts arrived at the subscribed queue, want 1", len(alerts))
 	}
 	a := alerts[0]
-	say("   Subject: %s\n", a.Subject)
-	say("   | %s", strings.ReplaceAll(strings.TrimSpace(a.Text()), "\n", "\n   | "))
+	printAlert(a.Subject, a.Alert)
 	if a.Outcome != control.Remediated || a.Actor == nil || a.Actor.Name != "alice" {
 		return errors.New("the alert does not say that it was remediated and who did it")
 	}
@@ -303,7 +312,9 @@ func (d *demo) deliver(ctx context.Context, names ...string) ([]result, error) {
 		if err := json.Unmarshal(line, &r); err != nil {
 			return nil, fmt.Errorf("read the function's log: %w", err)
 		}
-		results = append(results, r)
+		if r.Msg == "outcome" { // commands have lines of their own
+			results = append(results, r)
+		}
 	}
 	d.lines = len(all)
 	printResults(rule, names, results)

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -31,6 +36,7 @@ var (
 		{"controls.md", templated(controlsTemplate)},
 		{"patterns.md", templated(patternsTemplate)},
 		{"ledger-table.json", ledgerTable},
+		{"operations.md", alertsOf("operations.md")},
 	}
 )
 
@@ -49,6 +55,26 @@ func templated(text string) func([]control.Domain) ([]byte, error) {
 		var out bytes.Buffer
 		err = t.Execute(&out, domains)
 		return out.Bytes(), err
+	}
+}
+
+// shown is an alert in a page: the golden file that its tests hold it to, named
+// in a comment, and its text.
+var shown = regexp.MustCompile("(?s)<!-- (pkg/alert/testdata/[a-z-]+[.]txt) -->\n```\n.*?```\n")
+
+// alertsOf is a written page with its alerts as they look now.
+func alertsOf(file string) func([]control.Domain) ([]byte, error) {
+	return func([]control.Domain) ([]byte, error) {
+		page, err := os.ReadFile(filepath.Join(local.Root(), "docs", file))
+		if err != nil {
+			return nil, err
+		}
+		return shown.ReplaceAllFunc(page, func(block []byte) []byte {
+			golden := string(shown.FindSubmatch(block)[1])
+			text, readErr := os.ReadFile(filepath.Join(local.Root(), golden))
+			err = errors.Join(err, readErr)
+			return []byte("<!-- " + golden + " -->\n```\n" + string(text) + "```\n")
+		}), err
 	}
 }
 
