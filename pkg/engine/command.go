@@ -233,12 +233,20 @@ func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 		return notSo("nothing was changed: the resource is %s", w.result.Reason)
 	case mode.Mode != baseline.Approve && mode.Mode != baseline.Enforce:
 		return notSo("nothing was changed: the mode is now %s by %s", mode.Mode, mode.Why)
-	case gates.Begun() && gates.Live.Case == c.ID:
+	case gates.Begun() && gates.Live.Case != c.ID:
+		return notBefore(gates)
+	case gates.Begun():
 		return w.told(ctx, c.ID, w.takeOver(ctx, gates, change, err))
 	case change == nil:
 		return w.nothingToDo(ctx, gates, c, cmd, err)
 	}
 	return w.approved(ctx, cmd, c, gates, change)
+}
+
+// notBefore refuses a command while another case of the same resource and
+// control is begun: its worker was killed, or gave up.
+func notBefore(gates ledger.Gates) (Answer, error) {
+	return notSo("nothing was changed: case %s about the same resource was begun and is not ended: the next event about the resource finishes it", gates.Live.Case)
 }
 
 // approved opens a case that waited, and makes its change.

@@ -460,6 +460,25 @@ func TestRetryOfAFailedCase(t *testing.T) {
 	s.answered(s.do(engine.Retry, s.oneCase()), engine.Misuse, "retry is for one that is failed")
 }
 
+func TestCommandLeavesABegunCaseOfTheSameResourceAlone(t *testing.T) {
+	s := newStage(t, "enforce")
+	s.open(reports)
+	s.faults.set(always("PutPublicAccessBlock", 403, "AccessDenied", "Access Denied"))
+	s.want(s.handle(deleted), control.Failed, "")
+	failed := s.oneCase()
+	s.faults.set(always("PutPublicAccessBlock", 500, "InternalError", ""))
+	if r := s.handle(deleted); r.Retry == nil {
+		t.Fatalf("the second change was not begun: %+v", r)
+	}
+	s.faults.set(nil)
+	s.answered(s.do(engine.Retry, failed), engine.NotSo, "was begun and is not ended")
+	if got := s.block(reports); got != "off" {
+		t.Errorf("the block is %s", got)
+	}
+	s.want(s.handle(deleted), control.Remediated, "")
+	s.answered(s.do(engine.Retry, failed), engine.Done, "there is nothing to do")
+}
+
 func TestExemptionByCommandHoldsUntilItEnds(t *testing.T) {
 	s := newStage(t, "enforce", "limits: {exemption-days: 10}")
 	s.open(reports)

@@ -40,7 +40,7 @@ func (w *walk) undo(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 	case gates.Taken():
 		return Answer{}, ledger.ErrBusy
 	case gates.Begun():
-		return notSo("nothing was undone: case %s about the same resource was begun and is not ended: let it be finished first", gates.Live.Case)
+		return notBefore(gates)
 	}
 	session, err := w.session(ctx)
 	if err != nil {
