@@ -1,6 +1,7 @@
 // Command bench measures what issue and docs give numbers for, and prints
 // them: the function beside a bare one, the calls and round trips of the way
-// of an event, and replay beside gunzip. Timings are compared within one run.
+// of an event, many violations at once, and replay beside gunzip. Timings are
+// compared within one run. Arguments choose parts: start, trips, crowd, replay.
 package main
 
 import (
@@ -8,12 +9,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -21,13 +23,22 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	for _, part := range []func(context.Context, string) error{start, trips, replay} {
+var parts = []struct {
+	name string
+	run  func(ctx context.Context, dir string) error
+}{{"start", start}, {"trips", trips}, {"crowd", crowd}, {"replay", replay}}
+
+// run runs the chosen parts, or all, each with a folder of its own.
+func run(ctx context.Context, chosen []string) error {
+	for _, part := range parts {
+		if len(chosen) > 0 && !slices.Contains(chosen, part.name) {
+			continue
+		}
 		dir, err := os.MkdirTemp("", "snapback-bench")
 		if err != nil {
 			return err
 		}
-		err = part(ctx, dir)
+		err = part.run(ctx, dir)
 		if removed := os.RemoveAll(dir); err == nil {
 			err = removed
 		}
