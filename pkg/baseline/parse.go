@@ -381,14 +381,17 @@ func (p *parser) approvals(n *yaml.Node, a *Approvals) {
 // and dates stay far from where they overflow.
 const maxExemptionDays = 3650
 
+// maxRounds is how many rounds over a resource the ledger remembers.
+const maxRounds = 50
+
 func (p *parser) limits(n *yaml.Node, l *Limits) {
 	const most, above = math.MaxInt, "above zero"
 	p.mapping(n, "limits", []field{
 		{"changes-per-account-per-hour", "", p.whole(&l.ChangesPerAccountPerHour, 1, most, above)},
 		{"changes-per-control-per-hour", "", p.whole(&l.ChangesPerControlPerHour, 1, most, above)},
 		{"threat-changes-per-account-per-hour", "", p.whole(&l.ThreatChangesPerAccountPerHour, 1, most, above)},
-		{"rounds-per-resource", "", p.whole(&l.RoundsPerResource, 2, most,
-			"from 2 up, since the last round is not fought and with 1 nothing would ever be changed")},
+		{"rounds-per-resource", "", p.whole(&l.RoundsPerResource, 2, maxRounds,
+			fmt.Sprintf("from 2 to %d, since the last round is not fought and with 1 nothing would ever be changed", maxRounds))},
 		{"exemption-days", "", p.whole(&l.ExemptionDays, 1, maxExemptionDays, fmt.Sprintf("from 1 to %d", maxExemptionDays))},
 	})
 }

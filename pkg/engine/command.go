@@ -373,17 +373,19 @@ func (e *Engine) Expire(ctx context.Context) Answer {
 	return answer(ctx, func(ctx context.Context) (Answer, error) {
 		ended := 0
 		query := ledger.Query{State: ledger.State(control.AwaitingApproval)}
+		var failed error // one case that can't be read or ended does not keep the others from it
 		for c, err := range e.Ledger.Cases(ctx, query) {
-			if err != nil {
-				return Answer{}, err
-			}
-			ok, err := e.lapse(ctx, c)
-			if err != nil {
-				return Answer{}, err
+			ok := false
+			if err == nil {
+				ok, err = e.lapse(ctx, c)
 			}
 			if ok {
 				ended++
 			}
+			failed = errors.Join(failed, err)
+		}
+		if failed != nil {
+			return Answer{}, failed
 		}
 		return done("cases ended that nobody answered in time: %d", ended)
 	})

@@ -237,6 +237,23 @@ func TestCaseThatNobodyAnswersEndsAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestCaseThatCantBeReadKeepsNoOtherFromEnding(t *testing.T) {
+	s, c := waiting(t)
+	c.Until = time.Now().Add(-time.Second)
+	must(t, s.hub.Ledger().Record(t.Context(), c, ledger.Gates{Live: &ledger.Live{Case: c.ID}}, time.Time{}))
+	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+	for _, opened := range []string{"2020", "2099"} {
+		_, err := s.db().PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String(s.hub.Table), Item: map[string]types.AttributeValue{
+			"pk": text("case#" + opened), "sk": text("case"), "state": text("awaiting-approval"), "opened": text(opened), "until": text("soon"),
+		}})
+		must(t, err)
+	}
+	s.answered(s.engine.Expire(t.Context()), engine.NotSo, "the item can't be understood")
+	if c := s.oneCase(); c.Outcome != control.Expired {
+		t.Errorf("the case did not end: %+v", c)
+	}
+}
+
 func TestLateApprovalIsRefused(t *testing.T) {
 	s, c := waiting(t)
 	c.Until = time.Now().Add(-time.Second)
@@ -393,6 +410,23 @@ func TestUndoThatWasKilledIsFinishedByTheNextOne(t *testing.T) {
 				t.Errorf("the case: %+v", c)
 			}
 		})
+	}
+}
+
+func TestUndoThatWasKilledAndCantBeFinishedLeavesNoExemption(t *testing.T) {
+	s, c := remediated(t)
+	l := s.hub.Ledger()
+	gates, err := l.Read(t.Context(), ledger.Question{Control: c.Control, Target: c.Target, ARN: c.ARN})
+	must(t, err)
+	c.Commands = append(c.Commands, ledger.Command{Name: engine.Undo, By: bob, At: time.Now()})
+	e := &ledger.Exemption{
+		Control: c.Control, Resource: c.ARN, Reason: "r", Owner: "o", Created: time.Now(), Until: time.Now().Add(24 * time.Hour), By: bob, Case: c.ID,
+	}
+	must(t, l.Undo(t.Context(), c, gates, ledger.NewWorker(time.Now().Add(-time.Second)), e))
+	s.setBlock(reports, false, false, true, false)
+	s.answered(s.engine.Do(t.Context(), engine.Command{Name: engine.Undo, Case: c.ID, By: bob}), engine.NotSo, "no longer as the case left it")
+	if e, err := l.Exemption(t.Context(), c.Control, c.ARN); err != nil || e != nil {
+		t.Errorf("the resource stays exempt though nothing was undone: %+v %v", e, err)
 	}
 }
 

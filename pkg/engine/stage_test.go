@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 }
 
 // manyRounds lets a test break the same bucket again and again.
-const manyRounds = "limits: {rounds-per-resource: 100}"
+const manyRounds = "limits: {rounds-per-resource: 50}"
 
 // newStage sets a stage whose storage controls have the given mode; more is
 // further lines of the baseline. The ledger is moto's.
