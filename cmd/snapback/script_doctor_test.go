@@ -252,18 +252,9 @@ func refusing(ts *testscript.TestScript, _ bool, args []string) {
 	for _, call := range args[:len(args)-1] {
 		p.Inject(call, 1, local.Denied())
 	}
-	h, ctx := hubOf(ts), context.Background()
-	binary, err := bootstrap()
+	env, err := hubOf(ts).EnvVia(context.Background(), "snapback-storage", ts.MkAbs(args[len(args)-1]), p.Endpoint())
 	ts.Check(err)
-	env, err := h.EnvVia(ctx, "snapback-storage", ts.MkAbs(args[len(args)-1]), p.Endpoint())
-	ts.Check(err)
-	f, err := local.StartFunction(ctx, local.FunctionOptions{Binary: binary, Env: env})
-	ts.Check(err)
-	ts.Defer(f.Close)
-	door, err := local.StartLambda(ctx, map[string]*local.Function{functionName("storage"): f})
-	ts.Check(err)
-	ts.Defer(door.Close)
-	ts.Setenv("AWS_ENDPOINT_URL_LAMBDA", door.Endpoint())
+	deploy(ts, env)
 }
 
 // unconfirmed KIND: the subscriptions of this kind (sqs, email) that SNS lists

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,6 +189,9 @@ func casesOf(ts *testscript.TestScript, _ bool, args []string) {
 
 // hub: an empty AWS with a hub and an operator logged in to it.
 func hub(ts *testscript.TestScript, _ bool, _ []string) {
+	if ts.Value(stageKey{}).(*stage).hub != nil {
+		ts.Fatalf("this script has its hub already: it would wait for itself")
+	}
 	a, err := server()
 	ts.Check(err)
 	turn.Lock()
@@ -215,13 +217,7 @@ var (
 		if built, err = os.MkdirTemp("", "snapback-cli"); err != nil {
 			return "", err
 		}
-		binary := filepath.Join(built, "bootstrap")
-		build := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-o", binary, "./functions/storage")
-		build.Dir, build.Env = local.Root(), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
-		if printed, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build the storage function: %w\n%s", err, printed)
-		}
-		return binary, nil
+		return local.Build(context.Background(), "./functions/storage", built)
 	})
 )
 
@@ -231,10 +227,16 @@ func startFunction(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: function BASELINE")
 	}
-	h, ctx := hubOf(ts), context.Background()
-	binary, err := bootstrap()
+	env, err := hubOf(ts).Env(context.Background(), "snapback-storage", ts.MkAbs(args[0]))
 	ts.Check(err)
-	env, err := h.Env(ctx, "snapback-storage", ts.MkAbs(args[0]))
+	deploy(ts, env)
+}
+
+// deploy starts the storage function with an environment, and a front door that
+// the command line's Invoke finds.
+func deploy(ts *testscript.TestScript, env []string) {
+	ctx := context.Background()
+	binary, err := bootstrap()
 	ts.Check(err)
 	f, err := local.StartFunction(ctx, local.FunctionOptions{Binary: binary, Env: env})
 	ts.Check(err)

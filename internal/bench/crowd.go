@@ -348,7 +348,7 @@ func (r *rush) print() {
 		calls[c]++
 	}
 	_, conditions := r.front.proxy.Cancelled()
-	met := r.front.conflicts
+	met := r.front.meetings.Conflicts()
 	calls["DynamoDB.TransactWriteItems"] += met
 	sent := 0
 	for _, n := range calls {
@@ -372,7 +372,7 @@ func (r *rush) conflicts() string {
 	if conflicts, _ := r.front.proxy.Cancelled(); !r.meeting {
 		return fmt.Sprintf("%d for a conflict (DynamoDB Local has transactions wait for each other: it never says so)", conflicts)
 	}
-	return fmt.Sprintf("%d for a conflict and sent again", r.front.conflicts)
+	return fmt.Sprintf("%d for a conflict and sent again", r.front.meetings.Conflicts())
 }
 
 // perOutcome are the outcomes with the calls that one of them took.

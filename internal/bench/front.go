@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,11 +27,11 @@ type front struct {
 	server   *http.Server
 	meeting  bool
 
-	mu        sync.Mutex
-	waited    map[string]time.Duration // for answers, by who gives them
-	answers   map[string]int
-	under     map[string]bool // the items of transactions under way
-	conflicts int
+	meetings local.Meetings
+
+	mu      sync.Mutex
+	waited  map[string]time.Duration // for answers, by who gives them
+	answers map[string]int
 }
 
 func newFront(ctx context.Context, server *local.AWS, db *local.DynamoDB, meeting bool) (*front, error) {
@@ -48,7 +46,7 @@ func newFront(ctx context.Context, server *local.AWS, db *local.DynamoDB, meetin
 	}
 	f := &front{
 		endpoint: "http://" + l.Addr().String(), proxy: proxy, meeting: meeting,
-		waited: map[string]time.Duration{}, answers: map[string]int{}, under: map[string]bool{},
+		waited: map[string]time.Duration{}, answers: map[string]int{},
 	}
 	f.server = &http.Server{Handler: f}
 	go func() { _ = f.server.Serve(l) }() // until it is closed
@@ -72,12 +70,17 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // the caller has gone before it had asked
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		keys := itemsOf(body)
-		if reasons := f.enter(keys); reasons != nil {
-			conflict(w, reasons)
+		leave, refusal, err := f.meetings.Begin(body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // it is no transaction
+		}
+		if refusal != nil {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write(refusal) // a caller that is gone needs none
 			return
 		}
-		defer f.leave(keys)
+		defer leave()
 	}
 	began := time.Now()
 	f.proxy.ServeHTTP(w, r)
@@ -85,71 +88,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	f.waited[who] += time.Since(began)
 	f.answers[who]++
-}
-
-// enter begins a transaction, or says item by item why not.
-func (f *front) enter(keys []string) (reasons []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !slices.ContainsFunc(keys, func(key string) bool { return f.under[key] }) {
-		for _, key := range keys {
-			f.under[key] = true
-		}
-		return nil
-	}
-	f.conflicts++
-	for _, key := range keys {
-		reasons = append(reasons, map[bool]string{true: "TransactionConflict", false: "None"}[f.under[key]])
-	}
-	return reasons
-}
-
-func (f *front) leave(keys []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, key := range keys {
-		delete(f.under, key)
-	}
-}
-
-// itemsOf are the keys of a transaction's items.
-func itemsOf(transaction []byte) []string {
-	type item struct {
-		PK, SK struct{ S string }
-	}
-	var sent struct {
-		TransactItems []map[string]struct{ Key, Item item }
-	}
-	if err := json.Unmarshal(transaction, &sent); err != nil {
-		panic(http.ErrAbortHandler) // it is no transaction
-	}
-	var keys []string
-	for _, write := range sent.TransactItems {
-		for _, w := range write { // Put, Update, Delete or ConditionCheck: one of them
-			keys = append(keys, w.Key.PK.S+w.Item.PK.S+" "+w.Key.SK.S+w.Item.SK.S)
-		}
-	}
-	return keys
-}
-
-// conflict answers as DynamoDB does. Source: DynamoDB API reference,
-// TransactWriteItems, Errors.
-func conflict(w http.ResponseWriter, reasons []string) {
-	type reason struct{ Code string }
-	body := struct {
-		Type                string `json:"__type"`
-		Message             string
-		CancellationReasons []reason
-	}{
-		"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-		"Transaction cancelled, please refer cancellation reasons for specific reasons [" + strings.Join(reasons, ", ") + "]", nil,
-	}
-	for _, r := range reasons {
-		body.CancellationReasons = append(body.CancellationReasons, reason{r})
-	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
-	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(body) // a caller that is gone needs none
 }
 
 // shares says how the functions' waits for answers divide.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,11 +64,9 @@ func start(ctx context.Context, dir string) error {
 }
 
 func (f *built) build(ctx context.Context, dir string) error {
-	f.file = filepath.Join(dir, "bootstrap")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", f.file, f.source)
-	cmd.Dir, cmd.Env = local.Root(), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
-	if printed, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", f.source, err, printed)
+	var err error
+	if f.file, err = local.Build(ctx, f.source, dir); err != nil {
+		return err
 	}
 	data, err := os.ReadFile(f.file)
 	if err != nil {

@@ -4,14 +4,13 @@
 package reliability_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -70,13 +69,7 @@ func TestMain(m *testing.M) {
 	_, _ = fmt.Fprintf(io.Discard, "%p%p", function.Main, storage.Domain)
 	dir, err := os.MkdirTemp("", "snapback-reliability")
 	if err == nil {
-		built = filepath.Join(dir, "storage", "bootstrap")
-		build := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-o", built, "./functions/storage")
-		build.Dir, build.Env = local.Root(), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
-		var printed []byte
-		if printed, err = build.CombinedOutput(); err != nil {
-			err = fmt.Errorf("build the storage function: %w\n%s", err, printed)
-		}
+		built, err = local.Build(context.Background(), "./functions/storage", filepath.Join(dir, "storage"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

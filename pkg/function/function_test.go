@@ -1,13 +1,12 @@
 package function_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -43,13 +42,7 @@ var binary string
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "snapback-function")
 	if err == nil {
-		binary = filepath.Join(dir, "bootstrap")
-		build := exec.Command("go", "build", "-trimpath", "-tags", "lambda.norpc", "-o", binary, "./functions/storage")
-		build.Dir, build.Env = local.Root(), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
-		var printed []byte
-		if printed, err = build.CombinedOutput(); err != nil {
-			err = fmt.Errorf("build the storage function: %w\n%s", err, printed)
-		}
+		binary, err = local.Build(context.Background(), "./functions/storage", dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -174,13 +174,10 @@ func TestSingleWriteThatMeetsATransactionIsSentAgain(t *testing.T) {
 	}
 }
 
-// meetings do what DynamoDB does and DynamoDB Local does not: of transactions
-// that meet on an item, the one that comes later is cancelled.
+// meetings sends requests through local.Meetings.
 type meetings struct {
 	aws.HTTPClient
-	mu        sync.Mutex
-	under     map[string]bool // the items of transactions under way
-	conflicts int
+	local.Meetings
 }
 
 func (m *meetings) Do(r *http.Request) (*http.Response, error) {
@@ -192,65 +189,23 @@ func (m *meetings) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	keys := itemsOf(body)
-	if reasons := m.enter(keys); reasons != nil {
-		answer := canceled(reasons...)
+	leave, refused, err := m.Begin(body)
+	switch {
+	case err != nil:
+		return nil, err
+	case refused != nil:
+		answer := refusal(json.RawMessage(refused))
 		answer.Request = r
 		return answer, nil
 	}
-	defer m.leave(keys)
+	defer leave()
 	return m.HTTPClient.Do(r)
-}
-
-// enter begins a transaction, or says item by item why not.
-func (m *meetings) enter(keys []string) (reasons []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !slices.ContainsFunc(keys, func(key string) bool { return m.under[key] }) {
-		for _, key := range keys {
-			m.under[key] = true
-		}
-		return nil
-	}
-	m.conflicts++
-	for _, key := range keys {
-		reasons = append(reasons, map[bool]string{true: "TransactionConflict", false: "None"}[m.under[key]])
-	}
-	return reasons
-}
-
-func (m *meetings) leave(keys []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, key := range keys {
-		delete(m.under, key)
-	}
-}
-
-// itemsOf are the keys of a transaction's items.
-func itemsOf(transaction []byte) []string {
-	type item struct {
-		PK, SK struct{ S string }
-	}
-	var sent struct {
-		TransactItems []map[string]struct{ Key, Item item }
-	}
-	if err := json.Unmarshal(transaction, &sent); err != nil {
-		panic(err) // the SDK wrote it
-	}
-	var keys []string
-	for _, write := range sent.TransactItems {
-		for _, w := range write { // Put, Update, Delete or ConditionCheck: one of them
-			keys = append(keys, w.Key.PK.S+w.Item.PK.S+" "+w.Key.SK.S+w.Item.SK.S)
-		}
-	}
-	return keys
 }
 
 func TestWorkersThatMeetOnOneCounterAllOpenTheirCases(t *testing.T) {
 	newLedger(t)
 	cfg := config(t)
-	m := &meetings{HTTPClient: cfg.HTTPClient, under: map[string]bool{}}
+	m := &meetings{HTTPClient: cfg.HTTPClient}
 	cfg.HTTPClient = m
 	l := ledger.New(cfg, table(t))
 	began := time.Now()
@@ -263,7 +218,7 @@ func TestWorkersThatMeetOnOneCounterAllOpenTheirCases(t *testing.T) {
 			t.Errorf("60 changes were opened, and %d are counted of %s", n, limit)
 		}
 	}
-	if m.conflicts == 0 {
+	if m.Conflicts() == 0 {
 		t.Error("no two transactions have met")
 	}
 	for _, c := range opened {
