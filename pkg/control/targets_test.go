@@ -2,10 +2,12 @@ package control_test
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
@@ -166,6 +168,40 @@ func TestFindingsAndUnknownEventsConcernNoControl(t *testing.T) {
 	} {
 		if targets := c.Targets(e); targets != nil {
 			t.Errorf("%s concerns %v", e.DetailType, targets)
+		}
+	}
+}
+
+func TestControlKnowsTheARNsOfItsType(t *testing.T) {
+	queue := queuePolicy()
+	queue.IDs = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+	bucket := control.Control{
+		Type: "AWS::S3::Bucket",
+		ARN:  func(t control.Target) string { return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID },
+	}
+	setting := control.Control{ARN: func(t control.Target) string { return "arn:aws:s3::" + t.Account + ":setting" }}
+	for _, tt := range []struct {
+		c    control.Control
+		arn  string
+		want bool
+	}{
+		{queue, "arn:aws:sqs:eu-west-1:222222222222:orders", true},
+		{queue, "arn:aws-cn:sqs:cn-north-1:222222222222:orders", true},
+		{queue, "arn:aws:sqs:cn-north-1:222222222222:orders", false},
+		{queue, "arn:aws:sqs:eu-west-1:222222222222:", false},
+		{queue, "arn:aws:sqs:eu-west-1:222222222222:orders*", false},
+		{queue, "arn:aws:sns:eu-west-1:222222222222:orders", false},
+		{queue, "orders", false},
+		{queue, "", false},
+		{bucket, "arn:aws:s3:::example", true},
+		{bucket, "arn:aws-us-gov:s3:::example", true},
+		{bucket, "arn:aws-moon:s3:::example", false},
+		{bucket, "arn:aws:s3::222222222222:example", false},
+		{setting, "arn:aws:s3::222222222222:setting", true},
+		{setting, "arn:aws:s3::222222222222:other", false},
+	} {
+		if got := tt.c.Names(tt.arn); got != tt.want {
+			t.Errorf("%s: known %t, want %t", tt.arn, got, tt.want)
 		}
 	}
 }

@@ -34,6 +34,18 @@ func TestEveryControlIsValid(t *testing.T) {
 	}
 }
 
+// An exemption by command is refused for an ARN that its control does not know.
+func TestEveryControlKnowsItsOwnARNs(t *testing.T) {
+	for _, c := range controls.All() {
+		if arn := c.Example(); !c.Names(arn) {
+			t.Errorf("%s does not know %s: see its ARN and IDs", c.ID, arn)
+		}
+		if arn := c.Example() + " and more"; c.Names(arn) {
+			t.Errorf("%s knows %q", c.ID, arn)
+		}
+	}
+}
+
 func TestAllIsTheControlsOfEveryDomain(t *testing.T) {
 	var want, got []string
 	for _, d := range controls.Domains() {
