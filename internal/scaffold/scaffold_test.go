@@ -271,6 +271,7 @@ func TestScaffoldedControlCompilesAndFailsUntilFilledIn(t *testing.T) {
 			"control s3-bucket-tls: Title: ", "control s3-bucket-tls: Rationale is missing", "control s3-bucket-tls: Hazard is missing",
 			"control s3-bucket-tls: Severity is missing", "control s3-bucket-tls: Type: ", "control s3-bucket-tls: a trigger's Source: ",
 			"control s3-bucket-tls: a trigger without Names or Targets", "control s3-bucket-tls: ARN is missing",
+			"control s3-bucket-tls: IDs is missing",
 			"control s3-bucket-tls: List is missing", "control s3-bucket-tls: Remedy.Name: ",
 		}},
 		{"the lifecycle", "TestS3BucketTLSLifecycle", "./pkg/controls/storage", []string{

@@ -185,7 +185,8 @@ type Control struct {
 	Untagged bool
 	// ARN names a target the way the baseline's exemptions do.
 	ARN func(Target) string
-	// IDs is what an ID of this type looks like; nil: anything.
+	// IDs is what an ID of this type looks like, so that an ARN of something else
+	// (an object in a bucket) is not taken for one of it.
 	IDs *regexp.Regexp
 	// List finds every target in the session's account and Region.
 	List   func(context.Context, *cloud.Session) iter.Seq2[Target, error]

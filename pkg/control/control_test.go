@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"iter"
+	"regexp"
 	"testing"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
@@ -25,6 +26,7 @@ func queuePolicy() control.Control {
 		ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":sqs:" + t.Region + ":" + t.Account + ":" + t.ID
 		},
+		IDs: regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`),
 		List: func(context.Context, *cloud.Session) iter.Seq2[control.Target, error] {
 			return func(func(control.Target, error) bool) {}
 		},

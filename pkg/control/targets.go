@@ -116,14 +116,14 @@ func (c *Control) Names(arn string) bool {
 	}
 	rest, starts := strings.CutPrefix(arn, head)
 	found, ends := strings.CutSuffix(rest, tail)
-	return starts && ends && found != "" && (c.IDs == nil || c.IDs.MatchString(found))
+	return starts && ends && c.IDs.MatchString(found)
 }
 
 // Example is the ARN of a resource of the control's type, to show its form.
 func (c *Control) Example() string {
 	const account = "111122223333" // of AWS's own examples
 	id := "NAME"
-	if c.IDs != nil && c.IDs.MatchString(account) && !c.IDs.MatchString(id) {
+	if !c.IDs.MatchString(id) && c.IDs.MatchString(account) {
 		id = account
 	}
 	return c.ARN(Target{Account: account, Region: "us-east-1", Type: c.Type, ID: id})

@@ -174,12 +174,12 @@ func TestFindingsAndUnknownEventsConcernNoControl(t *testing.T) {
 
 func TestControlKnowsTheARNsOfItsType(t *testing.T) {
 	queue := queuePolicy()
-	queue.IDs = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 	bucket := control.Control{
+		IDs:  regexp.MustCompile(`^[a-z]+$`),
 		Type: "AWS::S3::Bucket",
 		ARN:  func(t control.Target) string { return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID },
 	}
-	setting := control.Control{ARN: func(t control.Target) string { return "arn:aws:s3::" + t.Account + ":setting" }}
+	setting := control.Control{IDs: regexp.MustCompile(`^$`), ARN: func(t control.Target) string { return "arn:aws:s3::" + t.Account + ":setting" }}
 	for _, tt := range []struct {
 		c    control.Control
 		arn  string

@@ -50,6 +50,7 @@ func (c *Control) faults() []string {
 	want(strings.HasPrefix(c.Type, "AWS::"), "Type: want a Config resource type such as AWS::S3::Bucket")
 	want(len(c.Triggers) > 0, "Triggers are missing")
 	want(c.ARN != nil, "ARN is missing")
+	want(c.IDs != nil, "IDs is missing")
 	want(c.List != nil, "List is missing")
 	for _, t := range c.Triggers {
 		want(strings.HasSuffix(t.Source, ".amazonaws.com"), "a trigger's Source: want an eventSource such as s3.amazonaws.com")

@@ -44,6 +44,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 		{"no Type", func(c *control.Control) { c.Type = "" }, id + "Type: want a Config resource type"},
 		{"short Type", func(c *control.Control) { c.Type = "SQS::Queue" }, id + "Type: want a Config resource type"},
 		{"no Triggers", func(c *control.Control) { c.Triggers = nil }, id + "Triggers are missing"},
+		{"no IDs", func(c *control.Control) { c.IDs = nil }, id + "IDs is missing"},
 		{"no ARN", func(c *control.Control) { c.ARN = nil }, id + "ARN is missing"},
 		{"no List", func(c *control.Control) { c.List = nil }, id + "List is missing"},
 		{"short Source", func(c *control.Control) { c.Triggers[0].Source = "sqs" }, id + "a trigger's Source: want an eventSource"},

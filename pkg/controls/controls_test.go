@@ -37,6 +37,9 @@ func TestEveryControlIsValid(t *testing.T) {
 // An exemption by command is refused for an ARN that its control does not know.
 func TestEveryControlKnowsItsOwnARNs(t *testing.T) {
 	for _, c := range controls.All() {
+		if c.ARN == nil || c.IDs == nil {
+			continue // it is not valid, as another test says
+		}
 		if arn := c.Example(); !c.Names(arn) {
 			t.Errorf("%s does not know %s: see its ARN and IDs", c.ID, arn)
 		}
