@@ -143,6 +143,27 @@ func TestWhoCausedAViolationMayNotApproveItsChange(t *testing.T) {
 	s.answered(s.engine.Do(t.Context(), approve), engine.Done, "")
 }
 
+func TestActorIsAddedToACaseThatConfigOpened(t *testing.T) {
+	s := newStage(t, "approve")
+	s.open(reports)
+	s.want(s.handle("config/s3-bucket-item"), control.AwaitingApproval, "")
+	if c := s.oneCase(); c.Actor != nil {
+		t.Fatalf("AWS Config names an actor: %+v", c.Actor)
+	}
+	s.alerts()
+	for range 2 {
+		s.want(s.handle(deleted), control.AwaitingApproval, "")
+	}
+	s.noAlert()
+	c := s.oneCase()
+	if c.Actor == nil || c.Actor.Name != "alice" || c.Event.Name != "DeleteBucketPublicAccessBlock" || c.State != ledger.State(control.AwaitingApproval) {
+		t.Fatalf("the case does not name who caused it: %+v %+v", c.Actor, c.Event)
+	}
+	approve := engine.Command{Name: engine.Approve, Case: c.ID, Digest: c.Digest(), By: ledger.Caller{ARN: c.Actor.ARN}}
+	s.answered(s.engine.Do(t.Context(), approve), engine.Misuse, "caused the violation")
+	s.answered(s.do(engine.Approve, c), engine.Done, "")
+}
+
 func TestTheSamePersonInAnotherRoleIsKnown(t *testing.T) {
 	sso := func(account, role, name string) string {
 		return fmt.Sprintf("arn:aws:sts::%s:assumed-role/AWSReservedSSO_%s_0123456789abcdef/%s", account, role, name)

@@ -262,14 +262,22 @@ func (w *walk) record(ctx context.Context, gates ledger.Gates, c *ledger.Case, o
 		alertBy = w.worker.Lease
 	}
 	if live := gates.Live; gates.Known(c, outcome) && !live.Over(time.Now()) {
-		w.result.Case = live.Case
+		w.result.Case, c.ID = live.Case, live.Case
 		switch {
+		case w.actor != nil && !live.Actor:
+			// AWS Config told of it first, which knows no actor: without him there is
+			// no telling four eyes from two.
+			if err := w.Ledger.Attribute(ctx, c); err != nil {
+				return err
+			}
+			live.Actor = true
+			return w.record(ctx, gates, c, outcome)
 		case live.Alerted || !send:
 			return nil
 		case time.Now().UnixMilli() < live.AlertLease:
 			return ledger.ErrBusy // someone else is about to tell them, or was killed before
 		}
-		c.ID = live.Case // whoever recorded it did not live to tell
+		// Whoever recorded it did not live to tell.
 	} else if err := w.Ledger.Record(ctx, c, gates, alertBy); err != nil {
 		w.result.Outcome = ""
 		return unwritten(c, err)

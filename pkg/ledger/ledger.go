@@ -96,6 +96,8 @@ type Live struct {
 	// whoever is about to tell them must have done so, in ms since 1970.
 	Alerted    bool  `dynamodbav:"alerted"`
 	AlertLease int64 `dynamodbav:"alertLease"`
+	// Actor says that the case names who caused it.
+	Actor bool `dynamodbav:"actor"`
 	// Until is until when it waits for an answer or a denial holds, in ms since
 	// 1970; 0: for good.
 	Until int64 `dynamodbav:"until"`
@@ -308,6 +310,32 @@ func (l *Ledger) Alerted(ctx context.Context, c *Case, a Alerted) error {
 	return err
 }
 
+// Attribute adds to a live case who caused it, and by which event: the event
+// that opened it did not say. ErrBusy: the case has moved since it was read.
+func (l *Ledger) Attribute(ctx context.Context, c *Case) error {
+	return l.transact(ctx, "name the actor of case "+c.ID, []types.TransactWriteItem{
+		{Update: &types.Update{
+			TableName: aws.String(l.table), Key: liveKey(c.Control, c.Target),
+			UpdateExpression:         aws.String("SET #actor = :true"),
+			ConditionExpression:      aws.String("#case = :case"),
+			ExpressionAttributeNames: map[string]string{"#case": "case", "#actor": "actor"},
+			ExpressionAttributeValues: map[string]types.AttributeValue{
+				":case": str(c.ID), ":true": &types.AttributeValueMemberBOOL{Value: true},
+			},
+		}},
+		{Update: &types.Update{
+			TableName: aws.String(l.table), Key: caseKey(c.ID),
+			UpdateExpression:         aws.String("SET #actor = :actor, #event = :event, revision = :revision"),
+			ExpressionAttributeNames: map[string]string{"#actor": "actor", "#event": "event"},
+			ExpressionAttributeValues: map[string]types.AttributeValue{
+				":revision": str(newName(8)),
+				":actor":    &types.AttributeValueMemberM{Value: marshal(c.Actor)},
+				":event":    &types.AttributeValueMemberM{Value: marshal(c.Event)},
+			},
+		}},
+	})
+}
+
 // Resolve ends a live case because its resource was found compliant, or gone.
 func (l *Ledger) Resolve(ctx context.Context, controlID string, t control.Target, live Live, why string) error {
 	err := l.transact(ctx, "resolve case "+live.Case, []types.TransactWriteItem{
@@ -322,6 +350,7 @@ func (l *Ledger) Resolve(ctx context.Context, controlID string, t control.Target
 // put are the writes of a case and its live item. Another live case that was
 // read before is superseded.
 func (l *Ledger) put(c *Case, g Gates, live Live) []types.TransactWriteItem {
+	live.Actor = c.Actor != nil
 	item, err := attributevalue.MarshalMap(live)
 	if err != nil {
 		panic(err) // texts and numbers always marshal
