@@ -88,19 +88,9 @@ func takes(c *ledger.Case) []string {
 		return nil
 	case ledger.Undoing:
 		return []string{engine.Undo}
-	case ledger.State(control.AwaitingApproval):
-		return []string{engine.Approve, engine.Deny}
-	case ledger.State(control.Held):
-		return []string{engine.Release}
-	case "":
-	default:
-		return nil
 	}
-	var names []string
-	if c.Outcome == control.Failed {
-		names = append(names, engine.Retry)
-	}
-	if made(c) && !irreversible(c) && c.Outcome != control.Undone && c.Outcome != control.Gone {
+	names := engine.WaitsFor(c)
+	if c.State == "" && made(c) && !irreversible(c) && c.Outcome != control.Undone && c.Outcome != control.Gone {
 		names = append(names, engine.Undo)
 	}
 	return names

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
+	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
@@ -94,7 +95,7 @@ func give(cmd *cobra.Command, table, pinned string, r function.Request) error {
 	if slices.Contains(takes(c), r.Command) { // else the function says what it is for
 		if !strings.HasPrefix(c.Digest(), strings.ToLower(pinned)) {
 			return misuse("%s: --digest %s is not that of the change which case %s holds now: that is %.*s: look at it with `snapback cases show %s`",
-				name(cmd), pinned, c.ID, max(len(pinned), shortDigest), c.Digest(), c.ID)
+				name(cmd), pinned, c.ID, max(len(pinned), len(control.ShortDigest(c.Digest()))), c.Digest(), c.ID)
 		}
 		if err := showRequest(cmd, c, r.Command); err != nil {
 			return err
@@ -196,7 +197,7 @@ func showMoved(w io.Writer, command string, a engine.Answer) error {
 			return err
 		}
 		if err := details(w, "  ", []detail{
-			{"before", wholeState(shown.what.Before)}, {"after", wholeState(shown.what.After)}, {"digest", shorten(shown.what.Digest)},
+			{"before", wholeState(shown.what.Before)}, {"after", wholeState(shown.what.After)}, {"digest", control.ShortDigest(shown.what.Digest)},
 		}); err != nil {
 			return err
 		}
@@ -212,18 +213,7 @@ func newCasesExpire() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			good := true
-			for _, d := range controls.Domains() {
-				ok, err := expire(cmd, cfg, d.Name)
-				if err != nil {
-					return err
-				}
-				good = good && ok
-			}
-			if !good {
-				return errNotSo
-			}
-			return nil
+			return each(controls.Domains(), func(d control.Domain) (bool, error) { return expire(cmd, cfg, d.Name) })
 		},
 	}
 }

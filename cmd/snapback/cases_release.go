@@ -59,18 +59,7 @@ func (o releaseOptions) release(cmd *cobra.Command, table string, ids []string) 
 	if err := showReleases(cmd, cases); err != nil {
 		return err
 	}
-	good := true
-	for _, c := range cases {
-		ok, err := releaseOne(cmd, cfg, c)
-		if err != nil {
-			return err
-		}
-		good = good && ok
-	}
-	if !good {
-		return errNotSo
-	}
-	return nil
+	return each(cases, func(c *ledger.Case) (bool, error) { return releaseOne(cmd, cfg, c) })
 }
 
 // cases are those of the IDs or, where there are none, the held ones that the

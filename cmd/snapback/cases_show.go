@@ -106,7 +106,7 @@ func until(c *ledger.Case) string {
 // showStep prints a change and the states before and after it.
 func showStep(w io.Writer, s *ledger.Step) error {
 	const indent = "  "
-	of := []detail{{"before", wholeState(s.Before)}, {"after", wholeState(s.After)}, {"digest", shorten(s.Digest)}}
+	of := []detail{{"before", wholeState(s.Before)}, {"after", wholeState(s.After)}, {"digest", control.ShortDigest(s.Digest)}}
 	if s.Error != "" {
 		of = append(of, detail{"error", wrap(plain(s.Error, 600), columns-len(indent)-8)})
 	}
@@ -123,11 +123,6 @@ func wholeState[T ~[]byte](v T) string {
 	}
 	return plain(string(v), len(v))
 }
-
-// shortDigest is how much of a digest is shown, as in alerts.
-const shortDigest = 12
-
-func shorten(digest string) string { return digest[:min(len(digest), shortDigest)] }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
@@ -231,7 +226,7 @@ func possible(c *ledger.Case) []string {
 		line := "snapback cases " + name + " " + c.ID
 		switch name {
 		case engine.Approve:
-			line += " --digest " + shorten(c.Digest())
+			line += " --digest " + control.ShortDigest(c.Digest())
 		case engine.Deny:
 			line += ` --why "…"`
 		}

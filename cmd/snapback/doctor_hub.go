@@ -14,6 +14,7 @@ import (
 	orgtypes "github.com/aws/aws-sdk-go-v2/service/organizations/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
+	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
@@ -133,13 +134,8 @@ func (d *doctor) killSwitch(ctx context.Context) finding {
 	return ok("nothing is stopped")
 }
 
-// sns is the topic's SNS: its Region alone knows it.
 func (d *doctor) sns() *sns.Client {
-	return sns.NewFromConfig(d.cfg, func(o *sns.Options) {
-		if a, err := arn.Parse(d.topic); err == nil && a.Region != "" {
-			o.Region = a.Region
-		}
-	})
+	return sns.NewFromConfig(d.cfg, alert.InRegion(d.topic))
 }
 
 func (d *doctor) topicThere(ctx context.Context) finding {

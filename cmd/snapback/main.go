@@ -27,6 +27,23 @@ func main() {
 // said.
 var errNotSo = errors.New("it was tried and is not so")
 
+// each does something with each item, also after one that is not so, of which
+// do has said all there is to say: then the command ends with exit code 1.
+func each[T any](items []T, do func(T) (bool, error)) error {
+	good := true
+	for _, item := range items {
+		ok, err := do(item)
+		if err != nil {
+			return err
+		}
+		good = good && ok
+	}
+	if !good {
+		return errNotSo
+	}
+	return nil
+}
+
 // misuseError says that a command can't mean anything as it was given: exit
 // code 2. Every other error is exit code 1.
 type misuseError struct{ error }

@@ -77,18 +77,7 @@ func run(cmd *cobra.Command, o runOptions, files []string) error {
 		return err
 	}
 	defer untilInterrupted(cmd)()
-	good := true
-	for _, file := range files {
-		ok, err := runFile(cmd, engines, file)
-		if err != nil {
-			return err
-		}
-		good = good && ok
-	}
-	if !good {
-		return errNotSo
-	}
-	return nil
+	return each(files, func(file string) (bool, error) { return runFile(cmd, engines, file) })
 }
 
 // untilInterrupted makes the command's context end with the first interrupt,

@@ -149,9 +149,8 @@ func FromCase(c *ledger.Case) Alert {
 
 // raised is one level above a severity.
 func raised(s control.Severity) control.Severity {
-	levels := []control.Severity{control.Low, control.Medium, control.High, control.Critical}
-	if i := slices.Index(levels, s); i >= 0 {
-		return levels[min(i+1, len(levels)-1)]
+	if i := slices.Index(control.Severities, s); i >= 0 {
+		return control.Severities[min(i+1, len(control.Severities)-1)]
 	}
 	return s
 }

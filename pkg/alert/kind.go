@@ -133,10 +133,8 @@ func again(c *ledger.Case) []Command {
 }
 
 func answer(c *ledger.Case) []Command {
-	const enough = 12 // characters of a digest to tell a change from any other of its case
-	digest := c.Digest()
 	return []Command{
-		{"approve", "snapback cases approve " + word(c.ID, "CASE") + " --digest " + word(digest[:min(enough, len(digest))], "DIGEST")},
+		{"approve", "snapback cases approve " + word(c.ID, "CASE") + " --digest " + word(control.ShortDigest(c.Digest()), "DIGEST")},
 		{"deny", "snapback cases deny " + word(c.ID, "CASE") + ` --why "…"`},
 	}
 }

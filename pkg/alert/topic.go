@@ -52,14 +52,15 @@ func (t *Topic) Publish(ctx context.Context, to string, a Alert) error {
 	if _, err := t.sns.Publish(ctx, &sns.PublishInput{
 		TopicArn: aws.String(to), Subject: aws.String(a.Subject()),
 		MessageStructure: aws.String("json"), Message: aws.String(message), MessageAttributes: attributes,
-	}, inRegion(to)); err != nil {
+	}, InRegion(to)); err != nil {
 		return fmt.Errorf("publish alert %s to %s: %w", a.ID, to, err)
 	}
 	return nil
 }
 
-// inRegion asks the Region of a topic, which alone knows it.
-func inRegion(topic string) func(*sns.Options) {
+// InRegion lets a client ask the Region of a topic, given by its ARN, which alone
+// knows it.
+func InRegion(topic string) func(*sns.Options) {
 	return func(o *sns.Options) {
 		if a, err := arn.Parse(topic); err == nil {
 			o.Region = cmp.Or(a.Region, o.Region)

@@ -25,8 +25,6 @@ var (
 	// silent are those that a route may send nowhere. All others wait for
 	// somebody to act, who would never learn of them.
 	silent = []control.Outcome{control.Observed, control.Remediated, control.Undone}
-
-	severities = []control.Severity{control.Low, control.Medium, control.High, control.Critical}
 )
 
 // Topic returns where an alert goes: the ARN of an SNS topic, or "" for the
@@ -53,7 +51,7 @@ func (r Route) takes(o control.Outcome, s control.Severity) bool {
 
 // covers reports whether r takes all that other takes.
 func (r Route) covers(other Route) bool {
-	return coversAll(r.Outcomes, other.Outcomes, alerting) && coversAll(r.Severities, other.Severities, severities)
+	return coversAll(r.Outcomes, other.Outcomes, alerting) && coversAll(r.Severities, other.Severities, control.Severities)
 }
 
 // coversAll compares two lists of which an empty one stands for all there is.
@@ -126,7 +124,7 @@ func (p *parser) outcome(n *yaml.Node, name string) (string, bool) {
 }
 
 func (p *parser) severity(n *yaml.Node, name string) (string, bool) {
-	return p.oneOf(n, name, "a severity", as[string](severities))
+	return p.oneOf(n, name, "a severity", as[string](control.Severities))
 }
 
 // oneOf reads a text that must be a known one, in upper and lower case too.

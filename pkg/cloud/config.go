@@ -86,14 +86,28 @@ func Partition(region string) string {
 	return "aws"
 }
 
-var partitions = []struct{ prefix, name string }{
-	{"cn-", "aws-cn"},
-	{"us-gov-", "aws-us-gov"},
-	{"us-isob-", "aws-iso-b"},
-	{"us-isof-", "aws-iso-f"},
-	{"eu-isoe-", "aws-iso-e"},
-	{"us-iso-", "aws-iso"},
-	{"eusc-", "aws-eusc"},
+// partitions are all but the commercial one, with the Region that each began with.
+var partitions = []struct{ prefix, name, region string }{
+	{"cn-", "aws-cn", "cn-north-1"},
+	{"us-gov-", "aws-us-gov", "us-gov-west-1"},
+	{"us-isob-", "aws-iso-b", "us-isob-east-1"},
+	{"us-isof-", "aws-iso-f", "us-isof-south-1"},
+	{"eu-isoe-", "aws-iso-e", "eu-isoe-west-1"},
+	{"us-iso-", "aws-iso", "us-iso-east-1"},
+	{"eusc-", "aws-eusc", "eusc-de-east-1"},
+}
+
+// AnyRegion is a Region of a partition; empty if there is no such partition.
+func AnyRegion(partition string) string {
+	if partition == "aws" {
+		return "us-east-1"
+	}
+	for _, p := range partitions {
+		if p.name == partition {
+			return p.region
+		}
+	}
+	return ""
 }
 
 // Patient is the HTTP client of Bounded for an answer that may take so long:

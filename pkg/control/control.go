@@ -66,6 +66,10 @@ func (c Change) Digest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// ShortDigest is the beginning of a digest, as people are shown it: enough to
+// tell a change from any other of its case.
+func ShortDigest(digest string) string { return digest[:min(len(digest), 12)] }
+
 // ErrGone is what Plan, Apply and Undo wrap when the resource no longer exists.
 // A resource that is gone counts as compliant.
 var ErrGone = errors.New("the resource is gone")
@@ -136,6 +140,9 @@ const (
 	High     Severity = "HIGH"
 	Critical Severity = "CRITICAL"
 )
+
+// Severities are all severities, from least to worst. It must not be changed.
+var Severities = []Severity{Low, Medium, High, Critical}
 
 // Standards are the published requirements that a control answers. Source:
 // AWS Security Hub's list of controls and its mapping of CIS requirements.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
@@ -108,7 +109,7 @@ func (c *Control) Names(arn string) bool {
 	const id = "\x00"
 	t := Target{Account: fields[4], Region: fields[3], Type: c.Type, ID: id}
 	if t.Region == "" {
-		t.Region = anyRegion[fields[1]]
+		t.Region = cloud.AnyRegion(fields[1])
 	}
 	head, tail, ok := strings.Cut(c.ARN(t), id)
 	if !ok {
@@ -127,10 +128,4 @@ func (c *Control) Example() string {
 		id = account
 	}
 	return c.ARN(Target{Account: account, Region: "us-east-1", Type: c.Type, ID: id})
-}
-
-// anyRegion is a Region of each partition whose ARNs may lack one.
-var anyRegion = map[string]string{
-	"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-iso": "us-iso-east-1",
-	"aws-iso-b": "us-isob-east-1", "aws-iso-e": "eu-isoe-west-1", "aws-iso-f": "us-isof-south-1", "aws-eusc": "eusc-de-east-1",
 }

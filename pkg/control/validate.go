@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -46,7 +47,7 @@ func (c *Control) faults() []string {
 	want(c.Title != "" && !strings.HasSuffix(c.Title, "."), "Title: want a sentence without a full stop")
 	want(c.Rationale != "", "Rationale is missing: why does the rule exist?")
 	want(c.Hazard != "" || c.Remedy.Apply == nil, "Hazard is missing: what may the change break?")
-	want(c.Severity == Low || c.Severity == Medium || c.Severity == High || c.Severity == Critical, "Severity is missing")
+	want(slices.Contains(Severities, c.Severity), "Severity is missing")
 	want(strings.HasPrefix(c.Type, "AWS::"), "Type: want a Config resource type such as AWS::S3::Bucket")
 	want(len(c.Triggers) > 0, "Triggers are missing")
 	want(c.ARN != nil, "ARN is missing")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,11 +127,10 @@ func answer(ctx context.Context, do func(context.Context) (Answer, error)) (a An
 
 // about carries out a command about a case that was read.
 func (e *Engine) about(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
-	about := e.control(c.Control)
-	if about == nil {
+	w := e.walkOf(c)
+	if w == nil {
 		return misuse("this function has no control %s, which case %s is about", c.Control, c.ID)
 	}
-	w := &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
 	switch cmd.Name {
 	case Approve, Release, Retry:
 		return w.proceed(ctx, cmd, c)
@@ -142,6 +142,15 @@ func (e *Engine) about(ctx context.Context, cmd Command, c *ledger.Case) (Answer
 	return misuse("there is no command %q about a case: want %s", cmd.Name, strings.Join([]string{Approve, Deny, Release, Retry, Undo}, ", "))
 }
 
+// walkOf is the walk of a case; nil if its control is not one of the engine's.
+func (e *Engine) walkOf(c *ledger.Case) *walk {
+	about := e.control(c.Control)
+	if about == nil {
+		return nil
+	}
+	return &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
+}
+
 func (e *Engine) control(id string) *control.Control {
 	for i := range e.Controls {
 		if e.Controls[i].ID == id {
@@ -151,30 +160,47 @@ func (e *Engine) control(id string) *control.Control {
 	return nil
 }
 
-// waits says in which state a case waits for each command.
-var waits = map[string]struct {
+// waits are the commands that a case may wait for, with how it then stands.
+var waits = []struct {
+	command string
 	state   ledger.State
 	outcome control.Outcome
 }{
-	Approve: {ledger.State(control.AwaitingApproval), control.AwaitingApproval},
-	Deny:    {ledger.State(control.AwaitingApproval), control.AwaitingApproval},
-	Release: {ledger.State(control.Held), control.Held},
-	Retry:   {"", control.Failed},
+	{Approve, ledger.State(control.AwaitingApproval), control.AwaitingApproval},
+	{Deny, ledger.State(control.AwaitingApproval), control.AwaitingApproval},
+	{Release, ledger.State(control.Held), control.Held},
+	{Retry, "", control.Failed},
+}
+
+// WaitsFor are the commands that a case waits for: of several, the first one
+// makes its change.
+func WaitsFor(c *ledger.Case) []string {
+	var commands []string
+	for _, w := range waits {
+		if c.State == w.state && c.Outcome == w.outcome {
+			commands = append(commands, w.command)
+		}
+	}
+	return commands
 }
 
 // fits says why a case does not wait for a command; empty if it does.
 func fits(cmd Command, c *ledger.Case) string {
-	want := waits[cmd.Name]
-	if c.State == want.state && c.Outcome == want.outcome {
+	fitting := WaitsFor(c)
+	if slices.Contains(fitting, cmd.Name) {
 		return ""
 	}
 	instead := "`snapback cases show " + c.ID + "` tells its story"
-	for _, name := range []string{Approve, Release, Retry} {
-		if other := waits[name]; c.State == other.state && c.Outcome == other.outcome {
-			instead = "want `snapback cases " + name + " " + c.ID + "`"
+	if len(fitting) > 0 {
+		instead = "want `snapback cases " + fitting[0] + " " + c.ID + "`"
+	}
+	var wanted control.Outcome
+	for _, w := range waits {
+		if w.command == cmd.Name {
+			wanted = w.outcome
 		}
 	}
-	return fmt.Sprintf("case %s is %s, and %s is for one that is %s: %s", c.ID, Standing(c), cmd.Name, want.outcome, instead)
+	return fmt.Sprintf("case %s is %s, and %s is for one that is %s: %s", c.ID, Standing(c), cmd.Name, wanted, instead)
 }
 
 // Standing is how a case stands, in a word or two.
@@ -197,14 +223,14 @@ func (w *walk) proceed(ctx context.Context, cmd Command, c *ledger.Case) (Answer
 	}
 	if cmd.Name != Retry && cmd.Digest != c.Digest() {
 		return misuse("case %s holds another change now: its digest is %s and not %s: look at it again with `snapback cases show %s`",
-			c.ID, short(c.Digest()), short(cmd.Digest), c.ID)
+			c.ID, control.ShortDigest(c.Digest()), control.ShortDigest(cmd.Digest), c.ID)
 	}
 	if cmd.Name != Retry && w.Baseline.Approvals.FourEyes && samePerson(cmd.By, c.Actor) {
 		return misuse("%s caused the violation of case %s, and so may not %s its change: ask someone else (the baseline's approvals.four-eyes)",
 			cmd.By.ARN, c.ID, cmd.Name)
 	}
-	if !c.Until.IsZero() && time.Now().After(c.Until) && !begun {
-		_, err := w.expire(ctx, c)
+	if c.Over(time.Now()) && !begun {
+		err := w.expire(ctx, c)
 		return Answer{Verdict: NotSo, Reason: "case " + c.ID + " waited for an answer until " + c.Until.UTC().Format(time.RFC3339) +
 			" and has ended: the next event about the resource opens another one"}, err
 	}
@@ -292,7 +318,7 @@ func (w *walk) differs(ctx context.Context, cmd Command, c *ledger.Case, gates l
 	now := alert.FromCase(c).Changes
 	a := Answer{Verdict: NotSo, Case: c, Shown: &was[len(was)-1], Now: &now[len(now)-1]}
 	a.Reason = fmt.Sprintf("nothing was changed: the resource has moved since, and the change would be another one now. "+
-		"Case %s waits with the new one, whose digest is %s: look at it, then give the command again", c.ID, short(c.Digest()))
+		"Case %s waits with the new one, whose digest is %s: look at it, then give the command again", c.ID, control.ShortDigest(c.Digest()))
 	return a, nil
 }
 
@@ -353,18 +379,13 @@ func (w *walk) deny(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 }
 
 // expire ends a case that nobody answered in time, and tells the operators.
-func (w *walk) expire(ctx context.Context, c *ledger.Case) (Answer, error) {
+func (w *walk) expire(ctx context.Context, c *ledger.Case) error {
 	c.Outcome = control.Expired
 	c.Ended = "nobody answered until " + c.Until.UTC().Format(time.RFC3339) + "; nothing was changed"
-	a := alert.FromCase(c)
-	told, err := w.tell(ctx, a)
-	if err != nil {
-		return Answer{}, err
+	if err := w.tellCase(ctx, c); err != nil {
+		return err
 	}
-	if told {
-		c.Alerts = append(c.Alerts, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
-	}
-	return Answer{Verdict: Done}, w.Ledger.End(ctx, c)
+	return w.Ledger.End(ctx, c)
 }
 
 // Expire ends the cases of the engine's controls that nobody answered in time,
@@ -393,19 +414,16 @@ func (e *Engine) Expire(ctx context.Context) Answer {
 
 // lapse ends a case that the index named, if nobody answered it in time.
 func (e *Engine) lapse(ctx context.Context, c *ledger.Case) (ended bool, err error) {
-	about := e.control(c.Control)
-	late := func() bool {
-		return c.State == ledger.State(control.AwaitingApproval) && !c.Until.IsZero() && time.Now().After(c.Until)
-	}
-	if about == nil || !late() {
+	w := e.walkOf(c)
+	late := func() bool { return c.State == ledger.State(control.AwaitingApproval) && c.Over(time.Now()) }
+	if w == nil || !late() {
 		return false, nil
 	}
 	// The index lags: somebody may have answered.
 	if c, err = e.Ledger.Case(ctx, c.ID); err != nil || !late() {
 		return false, err
 	}
-	w := &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
-	_, err = w.expire(ctx, c)
+	err = w.expire(ctx, c)
 	if errors.Is(err, ledger.ErrBusy) { // somebody did in this very moment
 		return false, nil
 	}
@@ -438,6 +456,3 @@ func identityCenterName(arn string) string {
 	_, name, _ := strings.Cut(session, "/")
 	return name
 }
-
-// short is the beginning of a digest, as alerts show it.
-func short(digest string) string { return digest[:min(len(digest), 12)] }

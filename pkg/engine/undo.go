@@ -171,13 +171,8 @@ func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, step *l
 // undone tells the operators of an undo and writes down how it ended.
 func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exemption) (Answer, error) {
 	c.Outcome, c.Until = control.Undone, exemption.Until
-	news := alert.FromCase(c)
-	told, err := w.tell(ctx, news)
-	if err != nil {
+	if err := w.tellCase(ctx, c); err != nil {
 		return Answer{Case: c}, w.release(ctx, c, err)
-	}
-	if told {
-		c.Alerts = append(c.Alerts, ledger.Alerted{ID: news.ID, At: time.Now().UTC()})
 	}
 	c.Begun().Result = string(control.Undone)
 	a, _ := done("undone: what was there before case %s is back, and %s is exempt from %s until %s",

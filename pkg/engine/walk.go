@@ -204,13 +204,8 @@ func (w *walk) settle(ctx context.Context, c *ledger.Case) error {
 	c.Outcome = c.Last().Outcome
 	w.report(c)
 	if c.Outcome.Alerts() {
-		a := alert.FromCase(c)
-		told, err := w.tell(ctx, a)
-		if err != nil {
+		if err := w.tellCase(ctx, c); err != nil {
 			return w.release(ctx, c, err)
-		}
-		if told {
-			c.Alerts = append(c.Alerts, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
 		}
 	}
 	if command := c.Begun(); command != nil { // until here it is still to be finished
@@ -229,6 +224,16 @@ func (e *Engine) tell(ctx context.Context, a alert.Alert) (told bool, err error)
 	return true, e.Alerts.Publish(ctx, to, a)
 }
 
+// tellCase sends the alert that tells of a case, and notes it in the case.
+func (e *Engine) tellCase(ctx context.Context, c *ledger.Case) error {
+	a := alert.FromCase(c)
+	told, err := e.tell(ctx, a)
+	if told && err == nil {
+		c.Alerts = append(c.Alerts, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
+	}
+	return err
+}
+
 // release leaves an open case to the event's next delivery. It has a moment
 // for that even when the walk's own time is over.
 func (w *walk) release(ctx context.Context, c *ledger.Case, err error) error {
@@ -240,7 +245,7 @@ func (w *walk) release(ctx context.Context, c *ledger.Case, err error) error {
 // await records a change that waits for an operator's yes. A no holds for as
 // long as the change would wait.
 func (w *walk) await(ctx context.Context, gates ledger.Gates, c *ledger.Case) error {
-	if gates.Known(c, control.Denied) && !gates.Live.Over(time.Now()) {
+	if gates.Known(c, control.Denied) {
 		w.result.Case = gates.Live.Case
 		return w.end(control.Denied, "an operator said no to exactly this change: "+c.Reason)
 	}
@@ -257,35 +262,47 @@ func (w *walk) record(ctx context.Context, gates ledger.Gates, c *ledger.Case, o
 	_, send := w.Baseline.Topic(a.Outcome, a.Severity)
 	// What a limit holds is told once for the limit, not for every violation.
 	send = send && c.Gate != ledger.GateLimit
+	if gates.Known(c, outcome) {
+		return w.recordAgain(ctx, gates.Live, c, send)
+	}
 	alertBy := time.Time{}
 	if send {
 		alertBy = w.worker.Lease
 	}
-	if live := gates.Live; gates.Known(c, outcome) && !live.Over(time.Now()) {
-		w.result.Case, c.ID = live.Case, live.Case
-		switch {
-		case w.actor != nil && !live.Actor:
-			// AWS Config told of it first, which knows no actor: without him there is
-			// no telling four eyes from two.
-			if err := w.Ledger.Attribute(ctx, c); err != nil {
-				return err
-			}
-			live.Actor = true
-			return w.record(ctx, gates, c, outcome)
-		case live.Alerted || !send:
-			return nil
-		case time.Now().UnixMilli() < live.AlertLease:
-			return ledger.ErrBusy // someone else is about to tell them, or was killed before
-		}
-		// Whoever recorded it did not live to tell.
-	} else if err := w.Ledger.Record(ctx, c, gates, alertBy); err != nil {
+	if err := w.Ledger.Record(ctx, c, gates, alertBy); err != nil {
 		w.result.Outcome = ""
 		return unwritten(c, err)
 	}
 	if !send {
 		return nil
 	}
-	a = alert.FromCase(c)
+	return w.tellRecorded(ctx, c)
+}
+
+// recordAgain adds to a live case what a new one knows more than it, and tells
+// the operators if whoever recorded it did not live to.
+func (w *walk) recordAgain(ctx context.Context, live *ledger.Live, c *ledger.Case, send bool) error {
+	w.result.Case, c.ID = live.Case, live.Case
+	if w.actor != nil && !live.Actor {
+		// AWS Config told of it first, which knows no actor: without him there is no
+		// telling four eyes from two.
+		if err := w.Ledger.Attribute(ctx, c); err != nil {
+			return err
+		}
+	}
+	switch {
+	case live.Alerted || !send:
+		return nil
+	case time.Now().UnixMilli() < live.AlertLease:
+		return ledger.ErrBusy // someone else is about to tell them, or was killed before
+	}
+	return w.tellRecorded(ctx, c)
+}
+
+// tellRecorded tells the operators of a recorded case, and notes whether they
+// were told.
+func (w *walk) tellRecorded(ctx context.Context, c *ledger.Case) error {
+	a := alert.FromCase(c)
 	if _, err := w.tell(ctx, a); err != nil {
 		return errors.Join(err, w.Ledger.Alerted(ctx, c, ledger.Alerted{}))
 	}

@@ -72,10 +72,10 @@ func (r Request) Hash() string {
 // command carries out a request and writes one line about it.
 func (f *Function) command(ctx context.Context, payload []byte) engine.Answer {
 	var r Request
-	a := engine.Answer{Verdict: engine.Misuse, Calls: []string{}}
+	var a engine.Answer
 	var by ledger.Caller
 	if err := json.Unmarshal(payload, &r); err != nil {
-		a.Reason = fmt.Sprintf("this is no command that the function can read: %v", err)
+		a = refused(engine.Misuse, fmt.Sprintf("this is no command that the function can read: %v", err))
 	} else {
 		by, a = f.obey(ctx, r)
 	}
@@ -102,7 +102,7 @@ func (f *Function) obey(ctx context.Context, r Request) (ledger.Caller, engine.A
 		if errors.Is(err, cloud.ErrProof) {
 			verdict = engine.Misuse
 		}
-		return by, engine.Answer{Verdict: verdict, Reason: cloud.Reason(err), Calls: []string{}}
+		return by, refused(verdict, cloud.Reason(err))
 	}
 	switch x := cmp.Or(r.Exemption, &ledger.Exemption{}); r.Command {
 	case Exempt:
@@ -114,10 +114,15 @@ func (f *Function) obey(ctx context.Context, r Request) (ledger.Caller, engine.A
 	var last time.Duration
 	if r.For != "" {
 		if last, err = time.ParseDuration(r.For); err != nil || last <= 0 {
-			return by, engine.Answer{Verdict: engine.Misuse, Calls: []string{}, Reason: fmt.Sprintf("for is %q: want a time such as 36h", r.For)}
+			return by, refused(engine.Misuse, fmt.Sprintf("for is %q: want a time such as 36h", r.For))
 		}
 	}
 	return by, f.engine.Do(ctx, engine.Command{Name: r.Command, Case: r.Case, Digest: r.Digest, Why: r.Why, For: last, By: by})
+}
+
+// refused is the answer to a command that does not reach the engine.
+func refused(verdict engine.Verdict, reason string) engine.Answer {
+	return engine.Answer{Verdict: verdict, Reason: reason, Calls: []string{}}
 }
 
 func (f *Function) identify(ctx context.Context, r Request) (ledger.Caller, error) {

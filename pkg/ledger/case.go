@@ -189,10 +189,15 @@ func (c *Case) news() string {
 	return string(c.Outcome) + ": " + c.Reason
 }
 
-// Known reports whether the case says nothing that the live one does not.
+// Known reports whether the case says nothing that the live one does not, whose
+// time is not over.
 func (g Gates) Known(c *Case, outcome control.Outcome) bool {
-	return g.Live != nil && g.Live.State == State(outcome) && g.Live.Digest == c.news()
+	return g.Live != nil && g.Live.State == State(outcome) && g.Live.Digest == c.news() && !g.Live.Over(time.Now())
 }
+
+// Over reports whether the time is over that the case waits for an answer, or
+// that its denial holds.
+func (c *Case) Over(now time.Time) bool { return !c.Until.IsZero() && now.After(c.Until) }
 
 // NewID returns a case ID: the day in UTC, so that IDs sort by day, and 40
 // random bits, so that a person can read it out. The ledger refuses an ID that
@@ -291,18 +296,25 @@ func fromItem(item map[string]types.AttributeValue) (*Case, error) {
 	return c, nil
 }
 
+// get reads an item, strongly consistent; nil if there is none.
+func (l *Ledger) get(ctx context.Context, key map[string]types.AttributeValue) (map[string]types.AttributeValue, error) {
+	out, err := l.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(l.table), Key: key, ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		return nil, err
+	}
+	return out.Item, nil
+}
+
 // Case reads a case. ErrNoCase if there is none.
 func (l *Ledger) Case(ctx context.Context, id string) (*Case, error) {
-	out, err := l.db.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName: aws.String(l.table), Key: caseKey(id), ConsistentRead: aws.Bool(true),
-	})
+	item, err := l.get(ctx, caseKey(id))
 	if err != nil {
 		return nil, l.wrap("read case "+id, err)
 	}
-	if out.Item == nil {
+	if item == nil {
 		return nil, fmt.Errorf("ledger table %s: case %s: %w", l.table, id, ErrNoCase)
 	}
-	c, err := fromItem(out.Item)
+	c, err := fromItem(item)
 	if err != nil {
 		return nil, l.wrap("read case "+id, err)
 	}

@@ -151,12 +151,10 @@ var ErrNoExemption = errors.New("no such exemption")
 // Exemption reads the exemption of a control and resource, in force or ended;
 // nil if there is none.
 func (l *Ledger) Exemption(ctx context.Context, controlID, resource string) (*Exemption, error) {
-	out, err := l.db.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName: aws.String(l.table), Key: exemptionKey(controlID, resource), ConsistentRead: aws.Bool(true),
-	})
+	item, err := l.get(ctx, exemptionKey(controlID, resource))
 	var e *Exemption
-	if err == nil && out.Item != nil {
-		e, err = readExemption(out.Item)
+	if item != nil {
+		e, err = readExemption(item)
 	}
 	if err != nil {
 		return nil, l.wrap("read the exemption of "+resource+" from "+controlID, err)

@@ -193,9 +193,8 @@ func (l *Ledger) Release(ctx context.Context, c *Case, w Worker) error {
 func (l *Ledger) Close(ctx context.Context, c *Case, w Worker) error {
 	if c.Outcome == control.Held {
 		c.State = State(control.Held)
-		writes := l.put(c, Gates{Live: &Live{Case: c.ID}}, Live{Case: c.ID, State: c.State, Digest: c.news(), Alerted: true})
-		writes[0] = l.update(c)
-		return l.transact(ctx, "hold case "+c.ID, append(writes, l.unlock(c, w)))
+		live := l.putLive(c, Gates{Live: &Live{Case: c.ID}}, Live{Case: c.ID, State: c.State, Digest: c.news(), Alerted: true})
+		return l.transact(ctx, "hold case "+c.ID, append(live, l.update(c), l.unlock(c, w)))
 	}
 	c.State, c.Closed = "", time.Now().UTC()
 	return l.transact(ctx, "close case "+c.ID, []types.TransactWriteItem{
@@ -347,26 +346,31 @@ func (l *Ledger) Resolve(ctx context.Context, controlID string, t control.Target
 	return err
 }
 
-// put are the writes of a case and its live item. Another live case that was
-// read before is superseded.
+// put are the writes of a case and its live item.
 func (l *Ledger) put(c *Case, g Gates, live Live) []types.TransactWriteItem {
+	return append([]types.TransactWriteItem{l.replace(c)}, l.putLive(c, g, live)...)
+}
+
+// putLive are the writes of a case's live item. Another live case that was read
+// before is superseded.
+func (l *Ledger) putLive(c *Case, g Gates, live Live) []types.TransactWriteItem {
 	live.Actor = c.Actor != nil
 	item, err := attributevalue.MarshalMap(live)
 	if err != nil {
 		panic(err) // texts and numbers always marshal
 	}
-	putLive := &types.Put{
+	put := &types.Put{
 		TableName: aws.String(l.table), Item: item,
 		ConditionExpression: aws.String("attribute_not_exists(pk)"),
 	}
 	for k, v := range liveKey(c.Control, c.Target) {
 		item[k] = v
 	}
-	writes := []types.TransactWriteItem{l.replace(c), {Put: putLive}}
+	writes := []types.TransactWriteItem{{Put: put}}
 	if g.Live != nil {
-		putLive.ConditionExpression = aws.String("#case = :case")
-		putLive.ExpressionAttributeNames = map[string]string{"#case": "case"}
-		putLive.ExpressionAttributeValues = map[string]types.AttributeValue{":case": str(g.Live.Case)}
+		put.ConditionExpression = aws.String("#case = :case")
+		put.ExpressionAttributeNames = map[string]string{"#case": "case"}
+		put.ExpressionAttributeValues = map[string]types.AttributeValue{":case": str(g.Live.Case)}
 		if g.Live.Case != c.ID {
 			why := "superseded by case " + c.ID
 			if g.Live.Over(time.Now()) {

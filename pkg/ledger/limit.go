@@ -152,9 +152,9 @@ func (l *Ledger) updateLimit(ctx context.Context, in *dynamodb.UpdateItemInput) 
 // Usage reads what of a limit is used up in the hour of a time.
 func (l *Ledger) Usage(ctx context.Context, limit Limit, at time.Time) (Usage, error) {
 	u := Usage{Limit: limit, Hour: at.UTC().Truncate(time.Hour)}
-	out, err := l.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(l.table), Key: u.key(), ConsistentRead: aws.Bool(true)})
-	if err == nil && out.Item != nil {
-		err = u.read(out.Item)
+	item, err := l.get(ctx, u.key())
+	if item != nil {
+		err = u.read(item)
 	}
 	if err != nil {
 		return u, l.wrap("read limit "+u.ID(), err)
