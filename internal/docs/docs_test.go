@@ -48,7 +48,7 @@ func TestControlThatOnlyReportsSaysSo(t *testing.T) {
 		MaxAgeDays int `yaml:"max-age-days"`
 	}
 	text, err := pages[0].render([]control.Domain{{Name: "identity", Controls: []control.Control{{
-		ID: "iam-key-age", Title: "Keys are young | or gone", Type: "AWS::IAM::User", Params: &params{90},
+		ID: "iam-key-age", Title: "Keys are young | or gone", Resource: control.Resource{Type: "AWS::IAM::User"}, Params: &params{90},
 		Remedy: control.Remedy{Permissions: control.Permissions{
 			Plan: []control.Permission{{Call: "IAM.ListAccessKeys", Action: "iam:ListAccessKeys", Resource: "*"}},
 		}},

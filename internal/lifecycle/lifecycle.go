@@ -1,4 +1,4 @@
-// Package lifecycle is the test that every control must pass on the local AWS:
+// Package lifecycle is the test that every remedy must pass on the local AWS:
 // violate, plan, apply twice, compliant, undo, as before, undo again refused;
 // and the calls that it really made are the permissions that it declares.
 package lifecycle
@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -21,23 +22,28 @@ import (
 )
 
 // Violation is one way in which a resource can leave the baseline. All
-// violations of a control together must need every permission it declares.
+// violations of a remedy together must need every permission it declares.
 type Violation struct {
 	Name string
-	// ID is the target's: what the API call needs.
-	ID string
-	// Make creates the resource and violates the control, with a
-	// configuration that acts in the member account.
-	Make func(ctx context.Context, t *testing.T, cfg aws.Config)
+	// Make creates the resource and violates the baseline, with a configuration
+	// that acts in the member account, and returns the target's ID: what the API
+	// call needs.
+	Make func(ctx context.Context, t *testing.T, cfg aws.Config) string
 	// State reads all of the resource that the remedy could touch, to be
 	// compared as a whole before and after.
-	State func(ctx context.Context, t *testing.T, cfg aws.Config) any
+	// It is given the target's ID.
+	State func(ctx context.Context, t *testing.T, cfg aws.Config, id string) any
 }
 
 // Case is a control with its violations.
 type Case struct {
 	Domain control.Domain
 	ID     string // of the control
+	Test
+}
+
+// Test is what a remedy is tested with.
+type Test struct {
 	// Gone is the ID of a resource that does not exist; empty where the resource
 	// always exists.
 	Gone       string
@@ -53,40 +59,58 @@ func Run(t *testing.T, c Case) {
 	if i < 0 {
 		t.Fatalf("control %s is not in the list of domain %s", c.ID, c.Domain.Name)
 	}
-	if len(c.Violations) == 0 {
-		t.Fatalf("control %s has no violation to be tested with", c.ID)
+	k := c.Domain.Controls[i]
+	r := &run{Test: c.Test, domain: c.Domain.Name, typ: k.Type, remedy: k.Remedy, list: k.List}
+	r.all(t)
+}
+
+// Remedy runs the lifecycle of one remedy of a runbook, whose targets are of
+// the given type.
+func Remedy(t *testing.T, domain, typ string, remedy control.Remedy, test Test) {
+	t.Helper()
+	r := &run{Test: test, domain: domain, typ: typ, remedy: remedy}
+	r.all(t)
+}
+
+type run struct {
+	Test
+	domain, typ string
+	remedy      control.Remedy
+	list        func(context.Context, *cloud.Session) iter.Seq2[control.Target, error] // nil: targets are not listed
+	aws         *local.AWS
+	made        map[string]map[string]bool // step: calls
+}
+
+func (r *run) all(t *testing.T) {
+	t.Helper()
+	if len(r.Violations) == 0 {
+		t.Fatalf("remedy %s has no violation to be tested with", r.remedy.Name)
 	}
 	server, err := local.StartAWS(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	r := &run{Case: c, control: c.Domain.Controls[i], aws: server, made: map[string]map[string]bool{}}
-	for _, v := range c.Violations {
+	r.aws, r.made = server, map[string]map[string]bool{}
+	for _, v := range r.Violations {
 		t.Run(v.Name, func(t *testing.T) { r.violation(t, v) })
 	}
-	if c.Gone != "" {
+	if r.Gone != "" {
 		t.Run("a resource that is gone is told apart", r.gone)
 	}
 	t.Run("calls are the declared permissions", r.permissions)
 }
 
-type run struct {
-	Case
-	control control.Control
-	aws     *local.AWS
-	made    map[string]map[string]bool // step: calls
-}
-
 func (r *run) violation(t *testing.T, v Violation) {
 	ctx := t.Context()
 	member := r.aws.Config(local.MemberAccount)
-	v.Make(ctx, t, member)
-	before := v.State(ctx, t, member)
+	id := v.Make(ctx, t, member)
+	state := func() any { return v.State(ctx, t, member, id) }
+	before := state()
 	session := r.session(ctx, t)
-	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.control.Type, ID: v.ID}
+	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.typ, ID: id}
 
-	if !r.lists(ctx, t, session, target) {
+	if r.list != nil && !r.lists(ctx, t, session, target) {
 		t.Errorf("List does not yield %s", target)
 	}
 	change := r.plan(ctx, t, session, target)
@@ -96,54 +120,54 @@ func (r *run) violation(t *testing.T, v Violation) {
 	if change.Target != target || change.Reason == "" {
 		t.Errorf("Plan returned target %v and reason %q", change.Target, change.Reason)
 	}
-	unchanged(t, "Plan", before, v.State(ctx, t, member))
-	if r.control.Remedy.Apply == nil {
+	unchanged(t, "Plan", before, state())
+	if r.remedy.Apply == nil {
 		return
 	}
 
-	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.control.Remedy.Apply(ctx, session, *change) })
-	after := v.State(ctx, t, member)
+	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.remedy.Apply(ctx, session, *change) })
+	after := state()
 	if cmp.Equal(before, after) {
 		t.Error("Apply changed nothing")
 	}
-	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.control.Remedy.Apply(ctx, session, *change) })
-	unchanged(t, "applying again", after, v.State(ctx, t, member))
-	if again := r.plan(ctx, t, session, target); again != nil {
+	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.remedy.Apply(ctx, session, *change) })
+	unchanged(t, "applying again", after, state())
+	if again := r.plan(ctx, t, session, target); again != nil && !again.Report() {
 		t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
 	}
-	if r.control.Remedy.Undo == nil {
+	if r.remedy.Undo == nil {
 		return
 	}
 
-	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.control.Remedy.Undo(ctx, session, *change) })
-	unchanged(t, "Apply and Undo", before, v.State(ctx, t, member))
+	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.remedy.Undo(ctx, session, *change) })
+	unchanged(t, "Apply and Undo", before, state())
 	var moved *control.MovedError
-	if err := r.control.Remedy.Undo(ctx, session, *change); !errors.As(err, &moved) {
+	if err := r.remedy.Undo(ctx, session, *change); !errors.As(err, &moved) {
 		t.Errorf("undoing again: want a *control.MovedError, got %v", err)
 	} else if string(moved.Now) != string(change.Before) {
 		t.Errorf("undoing again: the error shows %s as the state now, want %s", moved.Now, change.Before)
 	}
-	unchanged(t, "the refused Undo", before, v.State(ctx, t, member))
+	unchanged(t, "the refused Undo", before, state())
 }
 
 func (r *run) gone(t *testing.T) {
 	session := r.session(t.Context(), t)
-	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.control.Type, ID: r.Gone}
-	if _, err := r.control.Remedy.Plan(t.Context(), session, target); !errors.Is(err, control.ErrGone) {
+	target := control.Target{Account: local.MemberAccount, Region: local.Region, Type: r.typ, ID: r.Gone}
+	if _, err := r.remedy.Plan(t.Context(), session, target); !errors.Is(err, control.ErrGone) {
 		t.Errorf("Plan: want control.ErrGone, got %v", err)
 	}
-	if r.control.Remedy.Apply == nil {
+	if r.remedy.Apply == nil {
 		return
 	}
 	change := control.Change{Target: target, Before: []byte("null"), After: []byte("{}")}
-	if err := r.control.Remedy.Apply(t.Context(), session, change); !errors.Is(err, control.ErrGone) {
+	if err := r.remedy.Apply(t.Context(), session, change); !errors.Is(err, control.ErrGone) {
 		t.Errorf("Apply: want control.ErrGone, got %v", err)
 	}
 }
 
 // permissions holds the declaration to what was really called.
 func (r *run) permissions(t *testing.T) {
-	declared := r.control.Remedy.Permissions
+	declared := r.remedy.Permissions
 	for _, step := range []struct {
 		name        string
 		permissions []control.Permission
@@ -168,7 +192,7 @@ func (r *run) session(ctx context.Context, t *testing.T) *cloud.Session {
 			r.Request(t, q)
 		}
 	}}
-	session, err := cloud.NewSessions(hub, "snapback-"+r.Domain.Name, r.Domain.Name).
+	session, err := cloud.NewSessions(hub, "snapback-"+r.domain, r.domain).
 		For(ctx, local.MemberAccount, local.Region, "lifecycle")
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +203,7 @@ func (r *run) session(ctx context.Context, t *testing.T) *cloud.Session {
 func (r *run) lists(ctx context.Context, t *testing.T, session *cloud.Session, target control.Target) (found bool) {
 	t.Helper()
 	r.step(ctx, t, "List", func(ctx context.Context) error {
-		for listed, err := range r.control.List(ctx, session) {
+		for listed, err := range r.list(ctx, session) {
 			if err != nil {
 				return err
 			}
@@ -193,7 +217,7 @@ func (r *run) lists(ctx context.Context, t *testing.T, session *cloud.Session, t
 func (r *run) plan(ctx context.Context, t *testing.T, session *cloud.Session, target control.Target) (change *control.Change) {
 	t.Helper()
 	r.step(ctx, t, "Plan", func(ctx context.Context) (err error) {
-		change, err = r.control.Remedy.Plan(ctx, session, target)
+		change, err = r.remedy.Plan(ctx, session, target)
 		return err
 	})
 	return change

@@ -101,7 +101,7 @@ func (p *parser) isKnown(n *yaml.Node, s string) bool {
 	}
 	const lists = `"snapback controls" lists them all`
 	switch {
-	case slices.ContainsFunc(ids, func(id string) bool { return matchGlob(s, id) }):
+	case slices.ContainsFunc(ids, func(id string) bool { return control.MatchGlob(s, id) }):
 		return true
 	case isGlob(s):
 		p.errorf(n, "the glob %s matches no control: %s", quote(s), meant(nearest(s, likeGlob(s, ids)), lists))
@@ -128,7 +128,7 @@ func (p *parser) promise(n *yaml.Node, name string, mode Mode) {
 	}
 	found := false
 	for i := range p.controls {
-		if !matchGlob(name, p.controls[i].ID) {
+		if !control.MatchGlob(name, p.controls[i].ID) {
 			continue
 		}
 		if p.controls[i].Remedy.Apply != nil {
@@ -152,7 +152,7 @@ func likeGlob(glob string, ids []string) []string {
 		if len(id) < start {
 			continue
 		}
-		if g := id[:start] + glob[start:]; matchGlob(g, id) {
+		if g := id[:start] + glob[start:]; control.MatchGlob(g, id) {
 			like = append(like, g)
 		}
 	}

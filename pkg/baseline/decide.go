@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/snapback-aws/snapback/pkg/control"
 )
 
 // Facts are what a decision depends on.
@@ -70,17 +72,17 @@ func (b *Baseline) place(line int, what string) string {
 
 // setting finds the entry of `controls` that gives a control its mode: its own
 // one, else the last glob that matches.
-func (b *Baseline) setting(control string) *Setting {
+func (b *Baseline) setting(id string) *Setting {
 	var found *Setting
 	for i := range b.Controls {
 		s := &b.Controls[i]
 		if s.Mode == "" {
 			continue
 		}
-		if s.Control == control {
+		if s.Control == id {
 			return s
 		}
-		if matchGlob(s.Control, control) {
+		if control.MatchGlob(s.Control, id) {
 			found = s
 		}
 	}
@@ -98,8 +100,8 @@ func (b *Baseline) override(f Facts) *Override {
 	return nil
 }
 
-func (o *Override) concerns(control string) bool {
-	return slices.ContainsFunc(o.Controls, func(glob string) bool { return matchGlob(glob, control) })
+func (o *Override) concerns(id string) bool {
+	return slices.ContainsFunc(o.Controls, func(glob string) bool { return control.MatchGlob(glob, id) })
 }
 
 func (m Match) holds(f Facts) bool {
@@ -136,7 +138,7 @@ func (b *Baseline) protectedBy(arn string) string {
 func (b *Baseline) exemption(f Facts) *Exemption {
 	for i := range b.Exemptions {
 		e := &b.Exemptions[i]
-		if !e.Ended(f.Now) && matchGlob(e.Control, f.Control) && matchARN(e.Resource, f.ARN) {
+		if !e.Ended(f.Now) && control.MatchGlob(e.Control, f.Control) && matchARN(e.Resource, f.ARN) {
 			return e
 		}
 	}
@@ -146,10 +148,10 @@ func (b *Baseline) exemption(f Facts) *Exemption {
 // Needs reports whether a decision about this control in this account depends
 // on the account's organizational units or on the resource's tags, so that the
 // engine reads only what it needs.
-func (b *Baseline) Needs(control, account string) (organizationalUnits, tags bool) {
+func (b *Baseline) Needs(id, account string) (organizationalUnits, tags bool) {
 	for i := len(b.Overrides) - 1; i >= 0; i-- {
 		o := &b.Overrides[i]
-		if !o.concerns(control) || !o.Match.inAccount(account) {
+		if !o.concerns(id) || !o.Match.inAccount(account) {
 			continue
 		}
 		units, byTags := len(o.Match.OrganizationalUnits) > 0, len(o.Match.Tags) > 0
@@ -175,28 +177,5 @@ func matchARN(pattern, arn string) bool {
 			return false
 		}
 	}
-	return matchGlob(want[arnResource], got[arnResource])
-}
-
-// matchGlob matches all of s with a glob, in which * stands for any characters and
-// ? for any one byte. It looks back to the last * only, so it takes at most
-// len(glob) x len(s) steps.
-func matchGlob(glob, s string) bool {
-	g, i := 0, 0
-	star, mark := -1, 0
-	for i < len(s) {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			star, mark = g, i
-			g++
-		case g < len(glob) && (glob[g] == '?' || glob[g] == s[i]):
-			g, i = g+1, i+1
-		case star >= 0:
-			mark++
-			g, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(glob[g:], "*") == ""
+	return control.MatchGlob(want[arnResource], got[arnResource])
 }

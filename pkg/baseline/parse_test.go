@@ -67,15 +67,15 @@ type nested struct {
 func testControls() []control.Control {
 	changes := control.Remedy{Apply: func(context.Context, *cloud.Session, control.Change) error { return nil }}
 	return []control.Control{
-		{ID: "s3-bucket-public-access", Remedy: changes, ARN: func(t control.Target) string {
+		{ID: "s3-bucket-public-access", Remedy: changes, Resource: control.Resource{ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID
-		}},
-		{ID: "s3-account-public-access", Remedy: changes, ARN: func(t control.Target) string {
+		}}},
+		{ID: "s3-account-public-access", Remedy: changes, Resource: control.Resource{ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":s3::" + t.ID + ":account"
-		}},
-		{ID: "ec2-security-group-ingress", Remedy: changes, ARN: func(t control.Target) string {
+		}}},
+		{ID: "ec2-security-group-ingress", Remedy: changes, Resource: control.Resource{ARN: func(t control.Target) string {
 			return "arn:" + cloud.Partition(t.Region) + ":ec2:" + t.Region + ":" + t.Account + ":security-group/" + t.ID
-		}},
+		}}},
 		{ID: "iam-access-key-rotation", Remedy: changes, Params: &rotation{MaxAgeDays: 90, WarnDays: 7}},
 		{ID: "test-kinds", Params: &kinds{Name: "default", Labels: []string{"default"}, Weights: map[string]float64{"default": 1}}},
 		{ID: "test-defect", Params: rotation{}},

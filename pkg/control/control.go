@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"iter"
 	"regexp"
+	"strings"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
@@ -47,9 +48,33 @@ type Change struct {
 	Reason string `json:"reason"`
 	// Before and After are exactly what Apply replaces and with what, as JSON.
 	// They are kept in the ledger for years and shown in alerts: no secrets.
+	//
+	// A change without After is a report: it says what is wrong, and there is
+	// nothing that could be applied.
 	Before json.RawMessage `json:"before"`
-	After  json.RawMessage `json:"after"`
+	After  json.RawMessage `json:"after,omitempty"`
+	// Touches are the ARNs of resources besides the target that Apply changes, so
+	// that none is changed which the baseline protects.
+	Touches []string `json:"touches,omitempty"`
+	// Left says, in a sentence each, what stays open once the change is made,
+	// because AWS does not let it be changed.
+	Left []string `json:"left,omitempty"`
+	// Facts is what else the plan found and the case should keep, as JSON: what an
+	// investigation will want to know. It is no part of the digest, and kept for
+	// years as well: no secrets, and at most MaxFacts bytes.
+	Facts json.RawMessage `json:"facts,omitempty"`
+	// Case and Finding are the case, and the GuardDuty finding if there is one,
+	// that Apply and Undo work for; they are set by the engine, not by Plan.
+	Case    string `json:"-"`
+	Finding string `json:"-"`
 }
+
+// MaxFacts is how many bytes of facts a change may bring: a case is one item of
+// DynamoDB, which holds 400 KB.
+const MaxFacts = 64 << 10
+
+// Report reports whether there is nothing to apply.
+func (c *Change) Report() bool { return len(c.After) == 0 }
 
 // Digest is the SHA-256 of target, before and after, in hexadecimal. Two plans
 // with equal digests make the same edit from the same state; the reason is not
@@ -90,6 +115,16 @@ func (e *MovedError) Error() string {
 		e.Change.Target, e.Change.Before, e.Change.After, e.Now)
 }
 
+// LeftError is what Undo returns when it has put back all that it could, and
+// some of what was there no longer exists.
+type LeftError struct {
+	// Left says, in a sentence each, what could not be put back, and why.
+	Left []string
+}
+
+// Error joins the sentences.
+func (e *LeftError) Error() string { return strings.Join(e.Left, " ") }
+
 // Remedy is one reversible change to one resource.
 type Remedy struct {
 	// Name says what the remedy does, in the words of its service:
@@ -102,7 +137,8 @@ type Remedy struct {
 	// same state. Nil: the control only reports.
 	Apply func(context.Context, *cloud.Session, Change) error
 	// Undo restores Change.Before if the resource is still as Change.After says
-	// and returns a *MovedError if it is not. Nil: the change is irreversible.
+	// and returns a *MovedError if it is not, or a *LeftError if it is and
+	// something of Before no longer exists. Nil: the change is irreversible.
 	Undo func(context.Context, *cloud.Session, Change) error
 	// Permissions are the calls that each step makes, apart.
 	Permissions Permissions
@@ -169,6 +205,21 @@ type Trigger struct {
 	Targets func(*event.Call) []Target
 }
 
+// Resource is a type of resource: how its resources are named.
+type Resource struct {
+	// Type is the name of the type as AWS Config spells it: "AWS::S3::Bucket".
+	Type string
+	// ARN names a target the way the baseline's exemptions do.
+	ARN func(Target) string
+	// IDs is what an ID of this type looks like, so that an ARN of something else
+	// (an object in a bucket) is not taken for one of it.
+	IDs *regexp.Regexp
+	// Sample is an ID to show the form of an ARN with; empty: "NAME".
+	Sample string
+	// Untagged says that AWS keeps no tags on resources of this type.
+	Untagged bool
+}
+
 // Control is one rule of the baseline for one type of resource.
 type Control struct {
 	// ID is how the baseline file, alerts and cases name it: "s3-bucket-public-access".
@@ -181,20 +232,13 @@ type Control struct {
 	Hazard    string
 	Severity  Severity
 	Standards Standards
-	// Type is the Config resource type of its targets. Config events about a
-	// resource of this type are triggers too.
-	Type string
+	// Resource is the type of its targets. Config events about a resource of this
+	// type are triggers too.
+	Resource
 	// AlsoTypes are further types under which Config tells of the same resource,
 	// with the same ID: rules about a whole account report on "AWS::::Account".
 	AlsoTypes []string
 	Triggers  []Trigger
-	// Untagged says that AWS keeps no tags on resources of this type.
-	Untagged bool
-	// ARN names a target the way the baseline's exemptions do.
-	ARN func(Target) string
-	// IDs is what an ID of this type looks like, so that an ARN of something else
-	// (an object in a bucket) is not taken for one of it.
-	IDs *regexp.Regexp
 	// List finds every target in the session's account and Region.
 	List   func(context.Context, *cloud.Session) iter.Seq2[Target, error]
 	Remedy Remedy
@@ -208,4 +252,9 @@ type Domain struct {
 	// Name is the function's name: "storage".
 	Name     string
 	Controls []Control
+	// Runbooks are what the domain answers GuardDuty findings with.
+	Runbooks []Runbook
+	// Uses are controls of other domains whose remedies the runbooks use: their
+	// params are read here too, but their events go to their own domain alone.
+	Uses []Control
 }

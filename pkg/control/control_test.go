@@ -18,15 +18,17 @@ func queuePolicy() control.Control {
 		Rationale: "Whoever may send to a queue starts what reads it.",
 		Hazard:    "Another account's sender is refused.",
 		Severity:  control.High,
-		Type:      "AWS::SQS::Queue",
+		Resource: control.Resource{
+			Type: "AWS::SQS::Queue",
+			ARN: func(t control.Target) string {
+				return "arn:" + cloud.Partition(t.Region) + ":sqs:" + t.Region + ":" + t.Account + ":" + t.ID
+			},
+			IDs: regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`),
+		},
 		Triggers: []control.Trigger{{
 			Source: "sqs.amazonaws.com", Names: []string{"SetQueueAttributes", "AddPermission"},
 			Targets: control.Named("requestParameters.queueUrl"),
 		}},
-		ARN: func(t control.Target) string {
-			return "arn:" + cloud.Partition(t.Region) + ":sqs:" + t.Region + ":" + t.Account + ":" + t.ID
-		},
-		IDs: regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`),
 		List: func(context.Context, *cloud.Session) iter.Seq2[control.Target, error] {
 			return func(func(control.Target, error) bool) {}
 		},

@@ -3,9 +3,7 @@ package control
 import (
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
@@ -22,9 +20,14 @@ func Named(path string) func(*event.Call) []Target {
 }
 
 // Foreign says why an event may not reach the target: the target is not in the
-// account whose bus sent the event. Empty if it is.
+// account whose bus sent the event. Empty if it is. Of a GuardDuty finding, the
+// bus of an administrator account sends a copy: there the finding's account counts.
 func (t Target) Foreign(e *event.Event) string {
-	if t.Account == e.Account {
+	from := e.Account
+	if f, ok := e.Detail.(*event.Finding); ok {
+		from = f.Account
+	}
+	if t.Account == from {
 		return ""
 	}
 	return fmt.Sprintf("The event came from the bus of account %s but names %s.", e.Account, t)
@@ -95,37 +98,4 @@ func (c *Control) configTargets(e *event.Event, r event.Resource) []Target {
 // ConfigTypes are the Config resource types whose events concern the control.
 func (c *Control) ConfigTypes() []string {
 	return append([]string{c.Type}, c.AlsoTypes...)
-}
-
-// Names reports whether an ARN names a resource of the control's type.
-func (c *Control) Names(arn string) bool {
-	fields := strings.SplitN(arn, ":", 6) // arn:partition:service:region:account:resource
-	if len(fields) != 6 || fields[0] != "arn" {
-		return false
-	}
-	// The ARN of a target is the control's own: it is asked for that of an ID that
-	// can be told apart, of the same account and Region, to see what stands around
-	// an ID. Where the ARN names no Region, one of the partition will do.
-	const id = "\x00"
-	t := Target{Account: fields[4], Region: fields[3], Type: c.Type, ID: id}
-	if t.Region == "" {
-		t.Region = cloud.AnyRegion(fields[1])
-	}
-	head, tail, ok := strings.Cut(c.ARN(t), id)
-	if !ok {
-		return head == arn
-	}
-	rest, starts := strings.CutPrefix(arn, head)
-	found, ends := strings.CutSuffix(rest, tail)
-	return starts && ends && c.IDs.MatchString(found)
-}
-
-// Example is the ARN of a resource of the control's type, to show its form.
-func (c *Control) Example() string {
-	const account = "111122223333" // of AWS's own examples
-	id := "NAME"
-	if !c.IDs.MatchString(id) && c.IDs.MatchString(account) {
-		id = account
-	}
-	return c.ARN(Target{Account: account, Region: "us-east-1", Type: c.Type, ID: id})
 }

@@ -174,25 +174,25 @@ func TestFindingsAndUnknownEventsConcernNoControl(t *testing.T) {
 
 func TestControlKnowsTheARNsOfItsType(t *testing.T) {
 	queue := queuePolicy()
-	bucket := control.Control{
+	bucket := control.Resource{
 		IDs:  regexp.MustCompile(`^[a-z]+$`),
 		Type: "AWS::S3::Bucket",
 		ARN:  func(t control.Target) string { return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID },
 	}
-	setting := control.Control{IDs: regexp.MustCompile(`^$`), ARN: func(t control.Target) string { return "arn:aws:s3::" + t.Account + ":setting" }}
+	setting := control.Resource{IDs: regexp.MustCompile(`^$`), ARN: func(t control.Target) string { return "arn:aws:s3::" + t.Account + ":setting" }}
 	for _, tt := range []struct {
-		c    control.Control
+		c    control.Resource
 		arn  string
 		want bool
 	}{
-		{queue, "arn:aws:sqs:eu-west-1:222222222222:orders", true},
-		{queue, "arn:aws-cn:sqs:cn-north-1:222222222222:orders", true},
-		{queue, "arn:aws:sqs:cn-north-1:222222222222:orders", false},
-		{queue, "arn:aws:sqs:eu-west-1:222222222222:", false},
-		{queue, "arn:aws:sqs:eu-west-1:222222222222:orders*", false},
-		{queue, "arn:aws:sns:eu-west-1:222222222222:orders", false},
-		{queue, "orders", false},
-		{queue, "", false},
+		{queue.Resource, "arn:aws:sqs:eu-west-1:222222222222:orders", true},
+		{queue.Resource, "arn:aws-cn:sqs:cn-north-1:222222222222:orders", true},
+		{queue.Resource, "arn:aws:sqs:cn-north-1:222222222222:orders", false},
+		{queue.Resource, "arn:aws:sqs:eu-west-1:222222222222:", false},
+		{queue.Resource, "arn:aws:sqs:eu-west-1:222222222222:orders*", false},
+		{queue.Resource, "arn:aws:sns:eu-west-1:222222222222:orders", false},
+		{queue.Resource, "orders", false},
+		{queue.Resource, "", false},
 		{bucket, "arn:aws:s3:::example", true},
 		{bucket, "arn:aws-us-gov:s3:::example", true},
 		{bucket, "arn:aws-moon:s3:::example", false},

@@ -37,10 +37,17 @@ func s3AccountPublicAccess() control.Control {
 			CIS:         []string{"v5.0.0/2.1.4", "v3.0.0/2.1.4", "v1.4.0/2.1.5"},
 			ConfigRules: []string{"s3-account-level-public-access-blocks-periodic", "s3-account-level-public-access-blocks"},
 		},
-		Type: accountPublicAccessBlock,
+		Resource: control.Resource{
+			Type: accountPublicAccessBlock,
+			ARN: func(t control.Target) string {
+				return "arn:" + cloud.Partition(t.Region) + ":s3::" + t.ID + ":account"
+			},
+			Sample:   "111122223333",
+			IDs:      regexp.MustCompile(`^[0-9]{12}$`),
+			Untagged: true,
+		},
 		// The periodic rule, which is Security Hub's S3.1, reports on the account.
 		AlsoTypes: []string{"AWS::::Account"},
-		Untagged:  true,
 		Triggers: []control.Trigger{{
 			Source: "s3.amazonaws.com",
 			Names:  []string{"PutAccountPublicAccessBlock", "DeleteAccountPublicAccessBlock"},
@@ -48,10 +55,6 @@ func s3AccountPublicAccess() control.Control {
 				return []control.Target{{ID: call.Account}}
 			},
 		}},
-		ARN: func(t control.Target) string {
-			return "arn:" + cloud.Partition(t.Region) + ":s3::" + t.ID + ":account"
-		},
-		IDs: regexp.MustCompile(`^[0-9]{12}$`),
 		List: func(_ context.Context, session *cloud.Session) iter.Seq2[control.Target, error] {
 			return func(yield func(control.Target, error) bool) {
 				yield(control.Target{

@@ -18,15 +18,15 @@ func TestAccountPublicAccessLifecycle(t *testing.T) {
 	lifecycle.Run(t, lifecycle.Case{
 		Domain: storage.Domain(),
 		ID:     "s3-account-public-access",
-		Violations: []lifecycle.Violation{
+		Test: lifecycle.Test{Violations: []lifecycle.Violation{
 			{
-				Name: "an account without a configuration", ID: local.MemberAccount,
-				Make:  func(context.Context, *testing.T, aws.Config) {},
+				Name:  "an account without a configuration",
+				Make:  func(context.Context, *testing.T, aws.Config) string { return local.MemberAccount },
 				State: accountState,
 			},
 			{
-				Name: "an account with one setting off", ID: local.MemberAccount,
-				Make: func(ctx context.Context, t *testing.T, cfg aws.Config) {
+				Name: "an account with one setting off",
+				Make: func(ctx context.Context, t *testing.T, cfg aws.Config) string {
 					_, err := s3control.NewFromConfig(cfg).PutPublicAccessBlock(ctx, &s3control.PutPublicAccessBlockInput{
 						AccountId: aws.String(local.MemberAccount),
 						PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
@@ -35,14 +35,15 @@ func TestAccountPublicAccessLifecycle(t *testing.T) {
 						},
 					})
 					must(t, err)
+					return local.MemberAccount
 				},
 				State: accountState,
 			},
-		},
+		}},
 	})
 }
 
-func accountState(ctx context.Context, t *testing.T, cfg aws.Config) any {
+func accountState(ctx context.Context, t *testing.T, cfg aws.Config, _ string) any {
 	t.Helper()
 	out, err := s3control.NewFromConfig(cfg).GetPublicAccessBlock(ctx, &s3control.GetPublicAccessBlockInput{
 		AccountId: aws.String(local.MemberAccount),

@@ -37,7 +37,13 @@ func s3BucketPublicAccess() control.Control {
 				"s3-bucket-level-public-access-prohibited", "s3-bucket-public-read-prohibited", "s3-bucket-public-write-prohibited",
 			},
 		},
-		Type: "AWS::S3::Bucket",
+		Resource: control.Resource{
+			Type: "AWS::S3::Bucket",
+			ARN: func(t control.Target) string {
+				return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID
+			},
+			IDs: bucketName,
+		},
 		// Besides the calls that switch the block itself: those that make a bucket
 		// public where the block is off, since it may have been off before
 		// Snapback came. Deleting a policy can, too: it may have held the denial.
@@ -51,10 +57,6 @@ func s3BucketPublicAccess() control.Control {
 				"PutBucketOwnershipControls", "DeleteBucketOwnershipControls", "PutBucketWebsite",
 			}},
 		},
-		ARN: func(t control.Target) string {
-			return "arn:" + cloud.Partition(t.Region) + ":s3:::" + t.ID
-		},
-		IDs:  bucketName,
 		List: listBuckets,
 		Remedy: control.Remedy{
 			Name:  "block-bucket-public-access",

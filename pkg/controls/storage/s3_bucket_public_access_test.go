@@ -20,35 +20,35 @@ func TestBucketPublicAccessLifecycle(t *testing.T) {
 	lifecycle.Run(t, lifecycle.Case{
 		Domain: storage.Domain(),
 		ID:     "s3-bucket-public-access",
-		Gone:   "example-gone",
-		Violations: []lifecycle.Violation{
-			{
-				Name: "a bucket without a configuration", ID: "example-bare",
-				Make: func(ctx context.Context, t *testing.T, cfg aws.Config) { makeBucket(ctx, t, cfg, "example-bare", nil) },
-				State: func(ctx context.Context, t *testing.T, cfg aws.Config) any {
-					return bucketState(ctx, t, cfg, "example-bare")
+		Test: lifecycle.Test{
+			Gone: "example-gone",
+			Violations: []lifecycle.Violation{
+				{
+					Name: "a bucket without a configuration",
+					Make: func(ctx context.Context, t *testing.T, cfg aws.Config) string {
+						return makeBucket(ctx, t, cfg, "example-bare", nil)
+					},
+					State: bucketState,
+				},
+				{
+					Name: "a bucket with two settings off",
+					Make: func(ctx context.Context, t *testing.T, cfg aws.Config) string {
+						return makeBucket(ctx, t, cfg, "example-half", &types.PublicAccessBlockConfiguration{
+							BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true),
+							BlockPublicPolicy: aws.Bool(false), RestrictPublicBuckets: aws.Bool(false),
+						})
+					},
+					State: bucketState,
 				},
 			},
-			{
-				Name: "a bucket with two settings off", ID: "example-half",
-				Make: func(ctx context.Context, t *testing.T, cfg aws.Config) {
-					makeBucket(ctx, t, cfg, "example-half", &types.PublicAccessBlockConfiguration{
-						BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true),
-						BlockPublicPolicy: aws.Bool(false), RestrictPublicBuckets: aws.Bool(false),
-					})
-				},
-				State: func(ctx context.Context, t *testing.T, cfg aws.Config) any {
-					return bucketState(ctx, t, cfg, "example-half")
-				},
+			Request: func(t *testing.T, r *http.Request) {
+				if !strings.HasPrefix(r.URL.Path, "/example-") {
+					return // ListBuckets names no bucket
+				}
+				if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != local.MemberAccount {
+					t.Errorf("%s %s names the expected owner %q, want %s", r.Method, r.URL, owner, local.MemberAccount)
+				}
 			},
-		},
-		Request: func(t *testing.T, r *http.Request) {
-			if !strings.HasPrefix(r.URL.Path, "/example-") {
-				return // ListBuckets names no bucket
-			}
-			if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != local.MemberAccount {
-				t.Errorf("%s %s names the expected owner %q, want %s", r.Method, r.URL, owner, local.MemberAccount)
-			}
 		},
 	})
 }
@@ -63,7 +63,7 @@ type bucket struct {
 
 const publicPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::%s/*"}]}`
 
-func makeBucket(ctx context.Context, t *testing.T, cfg aws.Config, name string, block *types.PublicAccessBlockConfiguration) {
+func makeBucket(ctx context.Context, t *testing.T, cfg aws.Config, name string, block *types.PublicAccessBlockConfiguration) string {
 	t.Helper()
 	client := s3.NewFromConfig(cfg)
 	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(name)})
@@ -80,6 +80,7 @@ func makeBucket(ctx context.Context, t *testing.T, cfg aws.Config, name string, 
 		_, err = client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: aws.String(name), PublicAccessBlockConfiguration: block})
 		must(t, err)
 	}
+	return name
 }
 
 func bucketState(ctx context.Context, t *testing.T, cfg aws.Config, name string) any {
