@@ -117,6 +117,7 @@ func (r *run) violation(t *testing.T, v Violation) {
 	if change == nil {
 		t.Fatal("Plan finds nothing to do on a violation")
 	}
+	change.Case, change.Finding = "20261122-example0", "finding-example" // as the engine does
 	if change.Target != target || change.Reason == "" {
 		t.Errorf("Plan returned target %v and reason %q", change.Target, change.Reason)
 	}
@@ -134,6 +135,15 @@ func (r *run) violation(t *testing.T, v Violation) {
 	unchanged(t, "applying again", after, state())
 	if again := r.plan(ctx, t, session, target); again != nil && !again.Report() {
 		t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
+	}
+	if r.remedy.Look != nil {
+		r.step(ctx, t, "Look", func(ctx context.Context) error {
+			lines, err := r.remedy.Look(ctx, session, *change)
+			if err == nil && len(lines) == 0 {
+				t.Error("Look tells nothing after Apply")
+			}
+			return err
+		})
 	}
 	if r.remedy.Undo == nil {
 		return
@@ -171,7 +181,7 @@ func (r *run) permissions(t *testing.T) {
 	for _, step := range []struct {
 		name        string
 		permissions []control.Permission
-	}{{"List", declared.List}, {"Plan", declared.Plan}, {"Apply", declared.Apply}, {"Undo", declared.Undo}} {
+	}{{"List", declared.List}, {"Plan", declared.Plan}, {"Apply", declared.Apply}, {"Undo", declared.Undo}, {"Look", declared.Look}} {
 		want := map[string]bool{}
 		for _, p := range step.permissions {
 			want[p.Call] = true

@@ -140,6 +140,9 @@ type Remedy struct {
 	// and returns a *MovedError if it is not, or a *LeftError if it is and
 	// something of Before no longer exists. Nil: the change is irreversible.
 	Undo func(context.Context, *cloud.Session, Change) error
+	// Look tells, in a line each, how what Apply made stands now, where that takes
+	// its time: the snapshots that it began. Nil: there is nothing to tell.
+	Look func(context.Context, *cloud.Session, Change) ([]string, error)
 	// Permissions are the calls that each step makes, apart.
 	Permissions Permissions
 }
@@ -148,7 +151,7 @@ type Remedy struct {
 // control that only observes gets no permission to write. A test holds that
 // the calls which a lifecycle really makes are exactly these.
 type Permissions struct {
-	List, Plan, Apply, Undo []Permission
+	List, Plan, Apply, Undo, Look []Permission
 }
 
 // Permission is one AWS API call and the IAM action that allows it. The two

@@ -83,6 +83,7 @@ func (r *Remedy) faults() []string {
 		{"Plan", r.Plan != nil, r.Permissions.Plan},
 		{"Apply", r.Apply != nil, r.Permissions.Apply},
 		{"Undo", r.Undo != nil, r.Permissions.Undo},
+		{"Look", r.Look != nil, r.Permissions.Look},
 	} {
 		if !step.there && len(step.permissions) > 0 {
 			faults = append(faults, "Permissions."+step.name+" of a step that is not there")
