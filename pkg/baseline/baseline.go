@@ -1,7 +1,7 @@
-// Package baseline reads the baseline file: which controls run, in which mode,
-// for which accounts and resources, and who is exempt. It parses the file,
-// reports every fault of it with line and column, and decides the mode of one
-// control on one resource.
+// Package baseline reads the baseline file: which controls and runbooks run, in
+// which mode, for which accounts and resources, and who is exempt. It parses the
+// file, reports every fault of it with line and column, and decides the mode of
+// one control or runbook on one resource.
 //
 // The package makes no AWS call and reads nothing but the bytes it is handed.
 package baseline
@@ -55,6 +55,11 @@ const (
 	DefaultExemptionDays = 180
 )
 
+// DefaultFromSeverity is from which severity of a finding the mode of a runbook
+// applies where the file does not say: High begins there. Source: GuardDuty user
+// guide, "Severity levels of GuardDuty findings".
+const DefaultFromSeverity = 7.0
+
 // DefaultExpireAfter is how long a change waits for a yes where the file does
 // not say: a week reaches whoever is away for some days.
 const DefaultExpireAfter = 7 * 24 * time.Hour
@@ -72,15 +77,18 @@ type Baseline struct {
 	Reviewed time.Time
 	// Organization is what Snapback governs, and from where.
 	Organization Organization
-	// Mode applies where nothing below says otherwise. Observe if the file
-	// gives none.
+	// Mode applies to controls where nothing below says otherwise. Observe if the
+	// file gives none. Of runbooks it says nothing, but that Off turns them off too
+	// where nothing below says otherwise.
 	Mode Mode
 	// Controls are the entries of `controls`, in the order of the file.
 	Controls []Setting
+	// Runbooks are the entries of `runbooks`, in the order of the file.
+	Runbooks []Setting
 	// Overrides are other modes for some accounts or resources, in the order
 	// of the file: of those that match, the last one decides.
 	Overrides []Override
-	// Exemptions are resources that a control leaves alone until a day.
+	// Exemptions are resources that a control or a runbook leaves alone until a day.
 	Exemptions []Exemption
 	// Protected is what nothing ever changes.
 	Protected Protected
@@ -111,26 +119,33 @@ type Hub struct {
 	Region string
 }
 
-// Setting is what the file says about one control, or about those that a glob
-// matches.
+// Setting is what the file says about one control or runbook, or about those
+// that a glob matches.
 type Setting struct {
-	// Control is a control's ID, or a glob over IDs with * and ?.
-	Control string
-	// Mode is empty if the entry gives only params.
+	// Name is an ID, or a glob over IDs with * and ?.
+	Name string
+	// Mode is empty if the entry gives none.
 	Mode Mode
-	// Params is the control's own Params pointer, into which the params of the
-	// file were decoded; nil if the entry gives none.
+	// FromSeverity is the severity of a finding, 1.0 to 10.0, from which a runbook's
+	// mode applies; 0 if the entry gives none, and for a control.
+	FromSeverity float64
+	// Params is the control's or runbook's own Params pointer, into which the
+	// params of the file were decoded; nil if the entry gives none.
 	Params any
 	// Line is where the entry begins, counted from 1.
 	Line int
 }
 
-// Override is another mode for some controls where its match holds.
+// Override is another mode for some controls and runbooks where its match
+// holds. One of the two lists is never empty in an override of the file.
 type Override struct {
 	// Match says where: everything that it names must hold.
 	Match Match
 	// Controls are IDs of controls, or globs over IDs with * and ?.
 	Controls []string
+	// Runbooks are IDs of runbooks, or globs over IDs with * and ?. The mode of a
+	// runbook applies from its severity up, as that of its entry does.
+	Runbooks []string
 	// Mode is the mode that then applies.
 	Mode Mode
 	// Line is where the override begins, counted from 1.
@@ -149,10 +164,14 @@ type Match struct {
 	Tags map[string]string
 }
 
-// Exemption is a resource that a control leaves alone until a day.
+// Exemption is a resource that a control or a runbook leaves alone until a day.
 type Exemption struct {
-	// Control is a control's ID, or a glob over IDs with * and ?.
+	// Control is a control's ID, or a glob over IDs with * and ?; empty if Runbook
+	// is not.
 	Control string
+	// Runbook is a runbook's ID, or a glob over IDs with * and ?; empty if Control
+	// is not.
+	Runbook string
 	// Resource is an ARN whose resource part may hold the wildcards * and ?.
 	Resource string
 	// Reason says why the resource may differ from the baseline.
@@ -175,6 +194,9 @@ type Protected struct {
 	// Principals are ARNs of IAM principals. The account may be *, the resource
 	// part may hold the wildcards * and ?.
 	Principals []string
+	// Resources are ARNs of any resources. The account may be empty, or * for all
+	// accounts, and the resource part may hold the wildcards * and ?.
+	Resources []string
 }
 
 // Approvals say who may approve a change, and until when.

@@ -83,80 +83,16 @@ func wholeNumber(n *yaml.Node, bits int) (int64, bool) {
 	return i, err == nil && n.Tag == intTag && strconv.FormatInt(i, 10) == n.Value
 }
 
-// controlName reads the ID of a control that exists, or a glob that matches one.
-func (p *parser) controlName(n *yaml.Node, name string) (string, bool) {
-	s, ok := p.text(n, name)
-	return s, ok && p.isKnown(n, s)
-}
-
-// isKnown reports whether s is the ID of a control or a glob that matches one,
-// and the fault if it is neither.
-func (p *parser) isKnown(n *yaml.Node, s string) bool {
-	if p.deployed {
-		return true // it may be another domain's
+// decimal reads a number from 1 to 10 as everyone writes it, with or without a
+// fraction.
+func (p *parser) decimal(n *yaml.Node, name string) float64 {
+	f, err := strconv.ParseFloat(n.Value, 64)
+	plain := (n.Tag == intTag || n.Tag == floatTag) && all(n.Value, isDigit, '.') && !strings.HasPrefix(n.Value, "0")
+	if err != nil || !plain || f < 1 || f > 10 {
+		p.errorf(n, "%s is %s: want a number from 1 to 10, such as 7 or 8.5", name, describe(n))
+		return 0
 	}
-	ids := make([]string, len(p.controls))
-	for i := range p.controls {
-		ids[i] = p.controls[i].ID
-	}
-	const lists = `"snapback controls" lists them all`
-	switch {
-	case slices.ContainsFunc(ids, func(id string) bool { return control.MatchGlob(s, id) }):
-		return true
-	case isGlob(s):
-		p.errorf(n, "the glob %s matches no control: %s", quote(s), meant(nearest(s, likeGlob(s, ids)), lists))
-	default:
-		p.errorf(n, "there is no control %s: %s", quote(s), meant(nearest(s, ids), lists))
-	}
-	return false
-}
-
-// control returns the control of an ID, or nil.
-func (p *parser) control(id string) *control.Control {
-	i := slices.IndexFunc(p.controls, func(c control.Control) bool { return c.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return &p.controls[i]
-}
-
-// promise warns of a mode that changes resources where no control that an ID
-// or a glob names can change any.
-func (p *parser) promise(n *yaml.Node, name string, mode Mode) {
-	if p.deployed || mode.AtMost(Observe) == mode {
-		return // a glob may match another domain's controls; Parse knew them all
-	}
-	found := false
-	for i := range p.controls {
-		if !control.MatchGlob(name, p.controls[i].ID) {
-			continue
-		}
-		if p.controls[i].Remedy.Apply != nil {
-			return
-		}
-		found = true
-	}
-	if found {
-		p.warnf(n, "what %s names only reports and can change nothing: the mode %s promises more, so write observe", quote(name), mode)
-	}
-}
-
-func isGlob(s string) bool { return strings.ContainsAny(s, "*?") }
-
-// likeGlob returns what the glob would be if the text before its first
-// wildcard were that of an ID, where it then matches that ID.
-func likeGlob(glob string, ids []string) []string {
-	start := strings.IndexAny(glob, "*?")
-	var like []string
-	for _, id := range ids {
-		if len(id) < start {
-			continue
-		}
-		if g := id[:start] + glob[start:]; control.MatchGlob(g, id) {
-			like = append(like, g)
-		}
-	}
-	return like
+	return f
 }
 
 // The fields of an ARN: arn:partition:service:region:account:resource. Only
@@ -220,29 +156,67 @@ func resourceFault(f []string) string {
 }
 
 // misnamed warns of an exemption whose resource is written as no ARN of its
-// control ever is, and so exempts nothing. A glob is left alone: its controls
-// may name their resources in different ways.
+// control or runbook ever is, and so exempts nothing. A glob is left alone: what
+// it names may name its resources in different ways.
 func (p *parser) misnamed(n *yaml.Node, e Exemption, hub Hub) {
-	c := p.control(e.Control)
-	if c == nil || c.ARN == nil || hub.Region == "" {
+	r := p.controls.rule(e.Control)
+	if e.Runbook != "" {
+		r = p.runbooks.rule(e.Runbook)
+	}
+	if r == nil || hub.Region == "" {
 		return
 	}
-	f := strings.SplitN(e.Resource, ":", arnFields)
-	form := c.ARN(control.Target{
-		Account: "123456789012", Region: cmp.Or(f[arnRegion], hub.Region), Type: c.Type, ID: "ID",
-	})
-	want := strings.SplitN(form, ":", arnFields)
-	if len(want) == arnFields && !alike(f, want) {
+	if form := r.form(e.Resource, hub); form != "" && !alike(e.Resource, form) {
 		p.warnf(n, "resource is %s, which is no ARN of a resource that %s looks at, so it exempts nothing: want one such as %s",
-			quote(e.Resource), c.ID, form)
+			quote(e.Resource), r.id, form)
 	}
 }
 
+// unprotected warns of a protected resource that is written as no ARN of its
+// service ever is, and so protects nothing. A service that nothing here looks
+// at is left alone: a runbook may touch more than its target.
+func (p *parser) unprotected(n *yaml.Node, arn string, hub Hub) {
+	if p.deployed || hub.Region == "" {
+		return
+	}
+	service := func(arn string) string { return strings.SplitN(arn, ":", arnFields)[arnService] }
+	want := ""
+	for _, r := range slices.Concat(p.controls.rules, p.runbooks.rules) {
+		form := r.form(arn, hub)
+		if form == "" || service(form) != service(arn) {
+			continue
+		}
+		if alike(arn, form) {
+			return
+		}
+		want = form
+	}
+	if want != "" {
+		p.warnf(n, "%s is no ARN of a resource that Snapback looks at, so it protects nothing: want one such as %s", quote(arn), want)
+	}
+}
+
+// form is an ARN as those of the rule's resources are, in the Region of another
+// ARN if it has one; empty if the rule does not say.
+func (r *rule) form(arn string, hub Hub) string {
+	if r.resource.ARN == nil {
+		return ""
+	}
+	form := r.resource.ARN(control.Target{
+		Account: "123456789012", Region: cmp.Or(strings.SplitN(arn, ":", arnFields)[arnRegion], hub.Region), Type: r.resource.Type, ID: "ID",
+	})
+	if strings.Count(form, ":") < arnResource {
+		return ""
+	}
+	return form
+}
+
 // alike reports whether two ARNs are of the same partition and service, and
-// both with or without a Region and an account.
-func alike(a, b []string) bool {
+// both with or without a Region and an account. The account * is both.
+func alike(one, other string) bool {
+	a, b := strings.SplitN(one, ":", arnFields), strings.SplitN(other, ":", arnFields)
 	return a[arnPartition] == b[arnPartition] && a[arnService] == b[arnService] &&
-		(a[arnRegion] == "") == (b[arnRegion] == "") && (a[arnAccount] == "") == (b[arnAccount] == "")
+		(a[arnRegion] == "") == (b[arnRegion] == "") && ((a[arnAccount] == "") == (b[arnAccount] == "") || a[arnAccount] == "*")
 }
 
 // principalFault says what is wrong with a protected principal besides.
@@ -256,6 +230,14 @@ func principalFault(f []string) string {
 	kind, _, _ := strings.Cut(f[arnResource], "/")
 	if f[arnResource] != "root" && !slices.Contains([]string{"role", "user", "group"}, kind) {
 		return "want a principal, which is role/NAME, user/NAME, group/NAME or root"
+	}
+	return ""
+}
+
+// protectedFault says what is wrong with a protected resource besides.
+func protectedFault(f []string) string {
+	if account := f[arnAccount]; account != "" && account != "*" && !event.IsAccount(account) {
+		return "the account must be empty, 12 digits, or * for all accounts"
 	}
 	return ""
 }

@@ -12,8 +12,13 @@ import (
 
 // Facts are what a decision depends on.
 type Facts struct {
-	// Control is the control's ID.
+	// Control is the ID of the control or, if Runbook is set, of the runbook.
 	Control string
+	// Runbook says that the ID in Control names a runbook.
+	Runbook bool
+	// FindingSeverity is the severity of the finding, 1.0 to 10.0, that a runbook
+	// answers. Below the runbook's from-severity it changes nothing.
+	FindingSeverity float64
 	// Account is the 12-digit number of the account that owns the resource.
 	Account string
 	// ARN names the resource as exemptions do.
@@ -35,33 +40,64 @@ type Decision struct {
 	// Exemption is the one that covers the resource, or nil. When Mode is Off
 	// none is looked for.
 	Exemption *Exemption
-	// Explicit is set if the mode was given for this very control by its full ID,
-	// in its own entry or in an override, and not by a default, by a glob, or by
-	// what makes the resource exempt or protected.
+	// Explicit is set if the mode was given for this very control or runbook by its
+	// full ID, in its own entry or in an override, and not by a default, by a glob,
+	// by the severity of the finding, or by what makes the resource exempt or
+	// protected.
 	Explicit bool
 	// Why names what decided: "baseline.yaml:14 (override)".
 	Why string
 }
 
-// Decide returns the mode of a control on a resource. The default mode gives
-// way to the control's entry, that to the last override that matches, and all
-// of them to a protected principal and an exemption.
+// Decide returns the mode of a control or a runbook on a resource. The default
+// mode gives way to an entry of the control or runbook, that to the last override
+// that matches, and all of them to what a finding lets a runbook do, to what is
+// protected and to an exemption.
 func (b *Baseline) Decide(f Facts) Decision {
-	d := Decision{Mode: cmp.Or(b.Mode, Observe), Why: "the default mode"}
-	if s := b.setting(f.Control); s != nil {
-		d = Decision{Mode: s.Mode, Explicit: s.Control == f.Control, Why: b.place(s.Line, "control "+s.Control)}
+	d := b.byDefault(f)
+	if s := b.setting(f, func(s *Setting) bool { return s.Mode != "" }); s != nil {
+		d = Decision{Mode: s.Mode, Explicit: s.Name == f.Control, Why: b.entry(f, s)}
 	}
 	if o := b.override(f); o != nil {
-		d = Decision{Mode: o.Mode, Explicit: slices.Contains(o.Controls, f.Control), Why: b.place(o.Line, "override")}
+		d = Decision{Mode: o.Mode, Explicit: slices.Contains(o.names(f), f.Control), Why: b.place(o.Line, "override")}
 	}
 	if d.Mode == Off {
 		return d
 	}
-	if p := b.protectedBy(f.ARN); p != "" {
-		d = Decision{Mode: d.Mode.AtMost(Observe), Why: "protected principal " + p}
+	if f.Runbook {
+		d = b.afterFinding(f, d)
+	}
+	if p := b.ProtectedBy(f.ARN); p != "" {
+		d = Decision{Mode: d.Mode.AtMost(Observe), Why: p}
 	}
 	if e := b.exemption(f); e != nil {
 		d = Decision{Mode: d.Mode.AtMost(Observe), Exemption: e, Why: b.place(e.Line, "exemption")}
+	}
+	return d
+}
+
+// byDefault is the decision where the file says nothing of the control or
+// runbook. A file that turns all off means its runbooks too.
+func (b *Baseline) byDefault(f Facts) Decision {
+	if f.Runbook && b.Mode != Off {
+		return Decision{Mode: Approve, Why: "the default of runbooks"}
+	}
+	return Decision{Mode: cmp.Or(b.Mode, Observe), Why: "the default mode"}
+}
+
+// afterFinding weakens the mode of a runbook to what it may do after the finding.
+func (b *Baseline) afterFinding(f Facts, d Decision) Decision {
+	from, why := DefaultFromSeverity, "the default of runbooks"
+	if s := b.setting(f, func(s *Setting) bool { return s.FromSeverity != 0 }); s != nil {
+		from, why = s.FromSeverity, b.entry(f, s)
+	}
+	// A severity that is no number reaches nothing.
+	reached := f.FindingSeverity >= from
+	if weaker := d.Mode.AtMost(Observe); !reached && weaker != d.Mode {
+		d = Decision{Mode: weaker, Why: fmt.Sprintf("the finding's severity %g is below %g: %s", f.FindingSeverity, from, why)}
+	}
+	if f.Account == b.Organization.Hub.Account {
+		d = Decision{Mode: d.Mode.AtMost(Observe), Why: "the hub's own account"}
 	}
 	return d
 }
@@ -70,19 +106,31 @@ func (b *Baseline) place(line int, what string) string {
 	return fmt.Sprintf("%s:%d (%s)", b.File, line, what)
 }
 
-// setting finds the entry of `controls` that gives a control its mode: its own
-// one, else the last glob that matches.
-func (b *Baseline) setting(id string) *Setting {
+func (b *Baseline) entry(f Facts, s *Setting) string {
+	kind := "control "
+	if f.Runbook {
+		kind = "runbook "
+	}
+	return b.place(s.Line, kind+s.Name)
+}
+
+// setting finds the entry that gives a control or a runbook what is asked for:
+// its own one, else the last glob that matches.
+func (b *Baseline) setting(f Facts, gives func(*Setting) bool) *Setting {
+	all := b.Controls
+	if f.Runbook {
+		all = b.Runbooks
+	}
 	var found *Setting
-	for i := range b.Controls {
-		s := &b.Controls[i]
-		if s.Mode == "" {
+	for i := range all {
+		s := &all[i]
+		if !gives(s) {
 			continue
 		}
-		if s.Control == id {
+		if s.Name == f.Control {
 			return s
 		}
-		if control.MatchGlob(s.Control, id) {
+		if control.MatchGlob(s.Name, f.Control) {
 			found = s
 		}
 	}
@@ -93,15 +141,24 @@ func (b *Baseline) setting(id string) *Setting {
 func (b *Baseline) override(f Facts) *Override {
 	for i := len(b.Overrides) - 1; i >= 0; i-- {
 		o := &b.Overrides[i]
-		if o.concerns(f.Control) && o.Match.holds(f) {
+		if o.concerns(f) && o.Match.holds(f) {
 			return o
 		}
 	}
 	return nil
 }
 
-func (o *Override) concerns(id string) bool {
-	return slices.ContainsFunc(o.Controls, func(glob string) bool { return control.MatchGlob(glob, id) })
+// names are those of the kind that the facts are about: "ec2-*" for controls
+// must not reach a runbook of such a name, nor the other way round.
+func (o *Override) names(f Facts) []string {
+	if f.Runbook {
+		return o.Runbooks
+	}
+	return o.Controls
+}
+
+func (o *Override) concerns(f Facts) bool {
+	return slices.ContainsFunc(o.names(f), func(glob string) bool { return control.MatchGlob(glob, f.Control) })
 }
 
 func (m Match) holds(f Facts) bool {
@@ -124,11 +181,18 @@ func (m Match) inAccount(account string) bool {
 	return len(m.Accounts) == 0 || slices.Contains(m.Accounts, account)
 }
 
-// protectedBy returns the protected principal that an ARN is, or nothing.
-func (b *Baseline) protectedBy(arn string) string {
+// ProtectedBy returns what of `protected` an ARN is, in the words of
+// Decision.Why: "protected principal arn:aws:iam::*:role/break-glass". It is
+// empty if the ARN is not protected.
+func (b *Baseline) ProtectedBy(arn string) string {
 	for _, p := range b.Protected.Principals {
 		if matchARN(p, arn) {
-			return p
+			return "protected principal " + p
+		}
+	}
+	for _, r := range b.Protected.Resources {
+		if matchARN(r, arn) {
+			return "protected resource " + r
 		}
 	}
 	return ""
@@ -138,20 +202,29 @@ func (b *Baseline) protectedBy(arn string) string {
 func (b *Baseline) exemption(f Facts) *Exemption {
 	for i := range b.Exemptions {
 		e := &b.Exemptions[i]
-		if !e.Ended(f.Now) && control.MatchGlob(e.Control, f.Control) && matchARN(e.Resource, f.ARN) {
+		if !e.Ended(f.Now) && e.concerns(f) && matchARN(e.Resource, f.ARN) {
 			return e
 		}
 	}
 	return nil
 }
 
-// Needs reports whether a decision about this control in this account depends
-// on the account's organizational units or on the resource's tags, so that the
-// engine reads only what it needs.
-func (b *Baseline) Needs(id, account string) (organizationalUnits, tags bool) {
+func (e *Exemption) concerns(f Facts) bool {
+	glob := e.Control
+	if f.Runbook {
+		glob = e.Runbook
+	}
+	return control.MatchGlob(glob, f.Control)
+}
+
+// Needs reports whether a decision about this control or runbook in this account
+// depends on the account's organizational units or on the resource's tags, so
+// that the engine reads only what it needs. Of the facts it looks at Control,
+// Runbook and Account.
+func (b *Baseline) Needs(f Facts) (organizationalUnits, tags bool) {
 	for i := len(b.Overrides) - 1; i >= 0; i-- {
 		o := &b.Overrides[i]
-		if !o.concerns(id) || !o.Match.inAccount(account) {
+		if !o.concerns(f) || !o.Match.inAccount(f.Account) {
 			continue
 		}
 		units, byTags := len(o.Match.OrganizationalUnits) > 0, len(o.Match.Tags) > 0

@@ -1,7 +1,10 @@
 package baseline_test
 
 import (
+	"cmp"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +37,7 @@ protected: {principals: ["arn:aws:iam::*:role/break-glass", "arn:aws:iam::555555
 
 func decideBaseline(t testing.TB) *baseline.Baseline {
 	t.Helper()
-	b, problems := baseline.Parse("b.yaml", []byte(decideFile), testControls(), now)
+	b, problems := baseline.Parse("b.yaml", []byte(decideFile), testDomains(), now)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -131,27 +134,184 @@ func TestModeIsExplicitOnlyIfItsControlWasNamed(t *testing.T) {
 	}
 }
 
+// runbookFile is the file that the decisions about runbooks are made with.
+const runbookFile = `version: 1
+reviewed: 2026-11-01
+organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1]}
+mode: enforce
+controls:
+  "*": {mode: enforce}
+runbooks:
+  ec2-quarantine: {mode: enforce}
+  "ec2-*": {mode: observe, from-severity: 4}
+  "iam-*": {from-severity: 8.5}
+  iam-report: {mode: observe, params: {}}
+overrides:
+  - {match: {accounts: ["222222222222"]}, runbooks: [ec2-quarantine], mode: enforce}
+  - {match: {accounts: ["222222222222"]}, controls: ["*"], mode: off}
+  - {match: {accounts: ["333333333333"]}, runbooks: ["*"], mode: off}
+  - {match: {accounts: ["444444444444"]}, controls: ["s3-*"], runbooks: ["iam-*"], mode: enforce}
+exemptions:
+  - {control: "*", resource: "arn:aws:ec2:us-east-1:555555555555:instance/i-0", reason: test, owner: web, expires: 2026-12-31}
+  - {runbook: "ec2-*", resource: "arn:aws:ec2:us-east-1:555555555555:instance/i-1", reason: test, owner: web, expires: 2026-12-31}
+protected:
+  principals: ["arn:aws:iam::*:role/break-glass"]
+  resources: ["arn:aws:ec2:us-east-1:*:instance/i-2*", "arn:aws:s3:::logs"]
+`
+
+func runbookBaseline(t testing.TB, edits ...string) *baseline.Baseline {
+	t.Helper()
+	domains := testDomains()
+	domains[0].Runbooks[1].Params = &struct{}{}
+	b, problems := baseline.Parse("b.yaml", []byte(strings.NewReplacer(edits...).Replace(runbookFile)), domains, now)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestRunbookChangesOnlyWhatItsSeverityAndTheFileAllow(t *testing.T) {
+	const (
+		quarantine, account, hub = "ec2-quarantine", "999999999999", "111111111111"
+		own, glob                = "b.yaml:8 (runbook ec2-quarantine)", "b.yaml:9 (runbook ec2-*)"
+		instance                 = "arn:aws:ec2:us-east-1:555555555555:instance/"
+	)
+	b := runbookBaseline(t)
+	for _, test := range []struct {
+		name     string
+		facts    baseline.Facts
+		mode     baseline.Mode
+		why      string
+		explicit bool
+	}{
+		{"no entry, from severity 7", baseline.Facts{Control: "s3-x", FindingSeverity: 7}, baseline.Approve, "the default of runbooks", false},
+		{"no entry, below 7", baseline.Facts{Control: "s3-x", FindingSeverity: 6.9}, baseline.Observe, "the finding's severity 6.9 is below 7: the default of runbooks", false},
+		{"no entry, no severity", baseline.Facts{Control: "s3-x"}, baseline.Observe, "the finding's severity 0 is below 7: the default of runbooks", false},
+		{"no entry, a severity that is no number", baseline.Facts{Control: "s3-x", FindingSeverity: math.NaN()}, baseline.Observe, "the finding's severity NaN is below 7: the default of runbooks", false},
+
+		{"its own mode, the severity of a glob", baseline.Facts{Control: quarantine, FindingSeverity: 4}, baseline.Enforce, own, true},
+		{"its own mode, below the severity of a glob", baseline.Facts{Control: quarantine, FindingSeverity: 3.9}, baseline.Observe, "the finding's severity 3.9 is below 4: " + glob, false},
+		{"the mode and severity of a glob", baseline.Facts{Control: "ec2-x", FindingSeverity: 4}, baseline.Observe, glob, false},
+		{"a mode that needs no severity", baseline.Facts{Control: "ec2-x", FindingSeverity: 1}, baseline.Observe, glob, false},
+		{"the default mode, the severity of a glob", baseline.Facts{Control: "iam-x", FindingSeverity: 8.5}, baseline.Approve, "the default of runbooks", false},
+		{"the default mode, below the severity of a glob", baseline.Facts{Control: "iam-x", FindingSeverity: 8.4}, baseline.Observe, "the finding's severity 8.4 is below 8.5: b.yaml:10 (runbook iam-*)", false},
+
+		{"an override", baseline.Facts{Control: quarantine, Account: "222222222222", FindingSeverity: 4}, baseline.Enforce, "b.yaml:13 (override)", true},
+		{"an override, below its severity", baseline.Facts{Control: quarantine, Account: "222222222222", FindingSeverity: 3.9}, baseline.Observe, "the finding's severity 3.9 is below 4: " + glob, false},
+		{"off by an override", baseline.Facts{Control: quarantine, Account: "333333333333", FindingSeverity: 9}, baseline.Off, "b.yaml:15 (override)", false},
+		{"off by an override, below its severity", baseline.Facts{Control: quarantine, Account: "333333333333", FindingSeverity: 1}, baseline.Off, "b.yaml:15 (override)", false},
+		{"an override of both kinds, of this one", baseline.Facts{Control: "iam-x", Account: "444444444444", FindingSeverity: 9}, baseline.Enforce, "b.yaml:16 (override)", false},
+		{"an override of both kinds, of the other", baseline.Facts{Control: "s3-x", Account: "444444444444", FindingSeverity: 9}, baseline.Approve, "the default of runbooks", false},
+
+		{"exempt from all controls", baseline.Facts{Control: quarantine, ARN: instance + "i-0", FindingSeverity: 9}, baseline.Enforce, own, true},
+		{"exempt from the runbook", baseline.Facts{Control: quarantine, ARN: instance + "i-1", FindingSeverity: 9}, baseline.Observe, "b.yaml:19 (exemption)", false},
+		{"a protected resource", baseline.Facts{Control: quarantine, ARN: instance + "i-23", FindingSeverity: 9}, baseline.Observe, "protected resource arn:aws:ec2:us-east-1:*:instance/i-2*", false},
+		{"a protected principal", baseline.Facts{Control: quarantine, ARN: "arn:aws:iam::999999999999:role/break-glass", FindingSeverity: 9}, baseline.Observe, "protected principal arn:aws:iam::*:role/break-glass", false},
+		{"the hub", baseline.Facts{Control: quarantine, Account: hub, FindingSeverity: 9}, baseline.Observe, "the hub's own account", false},
+		{"the hub, below its severity", baseline.Facts{Control: quarantine, Account: hub, FindingSeverity: 1}, baseline.Observe, "the hub's own account", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.facts.Runbook, test.facts.Now = true, now
+			test.facts.Account = cmp.Or(test.facts.Account, account)
+			got := b.Decide(test.facts)
+			if got.Mode != test.mode || got.Why != test.why || got.Explicit != test.explicit || (got.Exemption != nil) != strings.Contains(test.why, "exemption") {
+				t.Errorf("got %+v\nwant %s because of %s, explicit: %t", got, test.mode, test.why, test.explicit)
+			}
+		})
+	}
+}
+
+// What is for runbooks alone must not weaken a control, nor its own glob reach
+// one.
+func TestControlIsDecidedWithoutRegardToRunbooks(t *testing.T) {
+	b := runbookBaseline(t)
+	for _, test := range []struct {
+		facts baseline.Facts
+		mode  baseline.Mode
+	}{
+		{baseline.Facts{Control: "ec2-quarantine"}, baseline.Enforce},
+		{baseline.Facts{Control: "ec2-x", Account: "111111111111"}, baseline.Enforce},
+		{baseline.Facts{Control: "ec2-x", Account: "333333333333"}, baseline.Enforce},
+		{baseline.Facts{Control: "ec2-x", Account: "222222222222"}, baseline.Off},
+		{baseline.Facts{Control: "ec2-x", ARN: "arn:aws:ec2:us-east-1:555555555555:instance/i-1"}, baseline.Enforce},
+		{baseline.Facts{Control: "ec2-x", ARN: "arn:aws:ec2:us-east-1:555555555555:instance/i-0"}, baseline.Observe},
+		{baseline.Facts{Control: "s3-x", ARN: "arn:aws:s3:::logs"}, baseline.Observe},
+	} {
+		test.facts.Now = now
+		if got := b.Decide(test.facts); got.Mode != test.mode {
+			t.Errorf("%+v: got %s because of %s, want %s", test.facts, got.Mode, got.Why, test.mode)
+		}
+	}
+}
+
+func TestDefaultModeMovesARunbookOnlyIfItTurnsAllOff(t *testing.T) {
+	serious := func(id string) baseline.Facts {
+		return baseline.Facts{Control: id, Runbook: true, Account: "999999999999", FindingSeverity: 9, Now: now}
+	}
+	for _, test := range []struct {
+		file, id string
+		want     baseline.Mode
+		why      string
+	}{
+		{"observe", "s3-x", baseline.Approve, "the default of runbooks"},
+		{"approve", "s3-x", baseline.Approve, "the default of runbooks"},
+		{"enforce", "s3-x", baseline.Approve, "the default of runbooks"},
+		{"off", "s3-x", baseline.Off, "the default mode"},
+		{"off", "iam-x", baseline.Off, "the default mode"}, // its entry gives no mode
+		{"off", "ec2-quarantine", baseline.Enforce, "b.yaml:8 (runbook ec2-quarantine)"},
+	} {
+		if got := runbookBaseline(t, "mode: enforce\ncontrols", "mode: "+test.file+"\ncontrols").Decide(serious(test.id)); got.Mode != test.want || got.Why != test.why {
+			t.Errorf("mode %s: %s is in mode %s because of %s, want %s because of %s", test.file, test.id, got.Mode, got.Why, test.want, test.why)
+		}
+	}
+	if got := (&baseline.Baseline{}).Decide(serious("s3-x")); got.Mode != baseline.Approve {
+		t.Errorf("without any mode: %+v", got)
+	}
+}
+
+func TestWhatAChangeTouchesIsKnownToBeProtected(t *testing.T) {
+	b := runbookBaseline(t)
+	for arn, want := range map[string]string{
+		"arn:aws:iam::999999999999:role/break-glass":        "protected principal arn:aws:iam::*:role/break-glass",
+		"arn:aws:ec2:us-east-1:999999999999:instance/i-22":  "protected resource arn:aws:ec2:us-east-1:*:instance/i-2*",
+		"arn:aws:s3:::logs":                                 "protected resource arn:aws:s3:::logs",
+		"arn:aws:s3:::logs2":                                "",
+		"arn:aws:ec2:us-east-1:999999999999:volume/i-22":    "",
+		"arn:aws:ec2:eu-west-1:999999999999:instance/i-22":  "",
+		"arn:aws:iam::999999999999:role/x:role/break-glass": "",
+		"":     "",
+		"i-22": "",
+	} {
+		if got := b.ProtectedBy(arn); got != want {
+			t.Errorf("%s: got %q, want %q", arn, got, want)
+		}
+	}
+}
+
 func TestOnlyTheFactsThatCanDecideAreNeeded(t *testing.T) {
 	b := &baseline.Baseline{Overrides: []baseline.Override{
 		{Match: baseline.Match{Tags: map[string]string{"env": "dev"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
 		{Match: baseline.Match{Accounts: []string{"1"}, OrganizationalUnits: []string{"ou"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
 		{Match: baseline.Match{Accounts: []string{"2"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},
 		{Match: baseline.Match{Accounts: []string{"3"}, Tags: map[string]string{"env": "dev"}}, Controls: []string{"ec2-x"}, Mode: baseline.Off},
+		{Match: baseline.Match{OrganizationalUnits: []string{"ou"}}, Runbooks: []string{"ec2-*"}, Mode: baseline.Off},
 	}}
 	for _, test := range []struct {
-		control, account string
-		units, tags      bool
+		facts       baseline.Facts
+		units, tags bool
 	}{
-		{"s3-x", "1", true, true},
-		{"s3-x", "2", false, false}, // The third override matches for certain.
-		{"s3-x", "3", false, true},
-		{"ec2-x", "3", false, true},
-		{"ec2-x", "1", false, false},
-		{"iam-x", "1", false, false},
+		{baseline.Facts{Control: "s3-x", Account: "1"}, true, true},
+		{baseline.Facts{Control: "s3-x", Account: "2"}, false, false}, // The third override matches for certain.
+		{baseline.Facts{Control: "s3-x", Account: "3"}, false, true},
+		{baseline.Facts{Control: "ec2-x", Account: "3"}, false, true},
+		{baseline.Facts{Control: "ec2-x", Account: "1"}, false, false},
+		{baseline.Facts{Control: "iam-x", Account: "1"}, false, false},
+		{baseline.Facts{Control: "ec2-x", Runbook: true, Account: "1"}, true, false},
+		{baseline.Facts{Control: "ec2-x", Runbook: true, Account: "3"}, true, false},
+		{baseline.Facts{Control: "s3-x", Runbook: true, Account: "1"}, false, false},
 	} {
-		units, tags := b.Needs(test.control, test.account)
-		if units != test.units || tags != test.tags {
-			t.Errorf("Needs(%s, %s) = %v, %v, want %v, %v", test.control, test.account, units, tags, test.units, test.tags)
+		if units, tags := b.Needs(test.facts); units != test.units || tags != test.tags {
+			t.Errorf("Needs(%+v) = %v, %v, want %v, %v", test.facts, units, tags, test.units, test.tags)
 		}
 	}
 }
@@ -173,24 +333,31 @@ func TestAtMostReturnsTheWeakerMode(t *testing.T) {
 // anyBaseline draws a baseline over few names, so that entries often match.
 func anyBaseline(t *rapid.T) *baseline.Baseline {
 	modes := rapid.SampledFrom([]baseline.Mode{baseline.Off, baseline.Observe, baseline.Approve, baseline.Enforce})
+	severities := rapid.SampledFrom([]float64{0, 4, 8.5})
 	globs := rapid.SampledFrom([]string{"s3-a", "s3-b", "s3-*", "*", "ec2-?"})
 	accounts := rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2"}), 0, 2)
 	units := rapid.SliceOfN(rapid.SampledFrom([]string{"ou-1", "ou-2"}), 0, 2)
 	tags := rapid.MapOfN(rapid.SampledFrom([]string{"k", "l"}), rapid.SampledFrom([]string{"", "v"}), 0, 2)
 	b := &baseline.Baseline{Mode: rapid.OneOf(modes, rapid.Just(baseline.Mode(""))).Draw(t, "mode")}
 	for i := range rapid.IntRange(0, 4).Draw(t, "settings") {
-		b.Controls = append(b.Controls, baseline.Setting{Control: globs.Draw(t, "control"), Mode: modes.Draw(t, "mode"), Line: i})
+		b.Controls = append(b.Controls, baseline.Setting{Name: globs.Draw(t, "control"), Mode: modes.Draw(t, "mode"), Line: i})
+	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "runbooks") {
+		b.Runbooks = append(b.Runbooks, baseline.Setting{
+			Name: globs.Draw(t, "runbook"), Mode: modes.Draw(t, "mode"), FromSeverity: severities.Draw(t, "from"), Line: i,
+		})
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "overrides") {
 		b.Overrides = append(b.Overrides, baseline.Override{
 			Match:    baseline.Match{Accounts: accounts.Draw(t, "accounts"), OrganizationalUnits: units.Draw(t, "units"), Tags: tags.Draw(t, "tags")},
-			Controls: []string{globs.Draw(t, "glob")},
+			Controls: []string{globs.Draw(t, "controls")},
+			Runbooks: []string{globs.Draw(t, "runbooks")},
 			Mode:     modes.Draw(t, "mode"),
 		})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "exemptions") {
 		b.Exemptions = append(b.Exemptions, baseline.Exemption{
-			Control: globs.Draw(t, "glob"), Resource: "arn:aws:s3:::" + rapid.SampledFrom([]string{"a", "a*"}).Draw(t, "bucket"),
+			Control: globs.Draw(t, "control"), Runbook: globs.Draw(t, "runbook"), Resource: "arn:aws:s3:::" + rapid.SampledFrom([]string{"a", "a*"}).Draw(t, "bucket"),
 			Expires: rapid.SampledFrom([]time.Time{now, now.AddDate(0, 0, -2)}).Draw(t, "expires"),
 		})
 	}
@@ -200,6 +367,8 @@ func anyBaseline(t *rapid.T) *baseline.Baseline {
 func anyFacts(t *rapid.T) baseline.Facts {
 	return baseline.Facts{
 		Control:             rapid.SampledFrom([]string{"s3-a", "s3-b", "ec2-a"}).Draw(t, "control"),
+		Runbook:             rapid.Bool().Draw(t, "runbook"),
+		FindingSeverity:     rapid.SampledFrom([]float64{2, 4, 7, 9}).Draw(t, "severity"),
 		Account:             rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "account"),
 		ARN:                 rapid.SampledFrom([]string{"", "arn:aws:s3:::a", "arn:aws:s3:::ab"}).Draw(t, "arn"),
 		OrganizationalUnits: rapid.SliceOfN(rapid.SampledFrom([]string{"ou-1", "ou-2"}), 0, 2).Draw(t, "units"),
@@ -216,7 +385,11 @@ func TestNoDecisionIsStrongerThanWhatTheFileNames(t *testing.T) {
 		if b.Mode == "" {
 			named[0] = baseline.Observe
 		}
-		for _, s := range b.Controls {
+		settings := b.Controls
+		if f.Runbook {
+			named, settings = []baseline.Mode{baseline.Approve}, b.Runbooks
+		}
+		for _, s := range settings {
 			named = append(named, s.Mode)
 		}
 		for _, o := range b.Overrides {
@@ -228,6 +401,9 @@ func TestNoDecisionIsStrongerThanWhatTheFileNames(t *testing.T) {
 		if got.Exemption != nil && got.Mode.AtMost(baseline.Observe) != got.Mode {
 			t.Fatalf("an exempt resource may be changed: %s", got.Mode)
 		}
+		if f.Runbook && f.FindingSeverity < 4 && got.Mode.AtMost(baseline.Observe) != got.Mode {
+			t.Fatalf("after a finding of severity %g the mode is %s", f.FindingSeverity, got.Mode)
+		}
 	})
 }
 
@@ -235,7 +411,7 @@ func TestFactsThatAreNotNeededDecideNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b, f := anyBaseline(t), anyFacts(t)
 		want := b.Decide(f)
-		units, tags := b.Needs(f.Control, f.Account)
+		units, tags := b.Needs(f)
 		if !units {
 			f.OrganizationalUnits = nil
 		}

@@ -27,7 +27,7 @@ func checkBounds(t *testing.T, b *baseline.Baseline) {
 		}
 	}
 	for _, o := range []control.Outcome{
-		control.AwaitingApproval, control.Expired, control.Failed, control.Held, control.Unreadable, control.Refused,
+		control.AwaitingApproval, control.Expired, control.Partial, control.Failed, control.Held, control.Unreadable, control.Refused,
 	} {
 		for _, s := range []control.Severity{"", control.Low, control.Medium, control.High, control.Critical} {
 			if topic, send := b.Topic(o, s); !send || topic != "" && !strings.HasPrefix(topic, "arn:") {
@@ -37,16 +37,38 @@ func checkBounds(t *testing.T, b *baseline.Baseline) {
 	}
 }
 
+// checkNames checks that every entry names what it is about, and every runbook's
+// mode a severity that a finding can have.
+func checkNames(t *testing.T, b *baseline.Baseline) {
+	t.Helper()
+	for _, s := range b.Runbooks {
+		if s.FromSeverity != 0 && !(s.FromSeverity >= 1 && s.FromSeverity <= 10) {
+			t.Errorf("the mode of %s applies from severity %g", s.Name, s.FromSeverity)
+		}
+	}
+	for _, o := range b.Overrides {
+		if len(o.Controls)+len(o.Runbooks) == 0 {
+			t.Errorf("the override in line %d concerns nothing", o.Line)
+		}
+	}
+	for _, e := range b.Exemptions {
+		if (e.Control == "") == (e.Runbook == "") {
+			t.Errorf("exempt from the control %q and the runbook %q", e.Control, e.Runbook)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(read(f, "..", "..", "baseline.yaml"))
 	f.Add([]byte(decideFile))
+	f.Add([]byte(runbookFile))
 	for _, folder := range []string{"good", "warnings", "faults"} {
 		for _, path := range files(f, folder) {
 			f.Add(read(f, path))
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b, problems := baseline.Parse("b.yaml", data, testControls(), now)
+		b, problems := baseline.Parse("b.yaml", data, testDomains(), now)
 		if (b == nil) != (problems.Err() != nil) {
 			t.Fatalf("baseline: %v, problems: %v", b != nil, problems)
 		}
@@ -66,6 +88,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if b != nil {
 			checkBounds(t, b)
+			checkNames(t, b)
 		}
 	})
 }

@@ -9,36 +9,36 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// decoded are the params of one control, kept until the whole file is found to
-// be without errors.
+// decoded are the params of one control or runbook, kept until the whole file is
+// found to be without errors.
 type decoded struct {
-	params reflect.Value // the struct that the control's Params points to
+	params reflect.Value // the struct that its Params points to
 	value  reflect.Value // what is to be put there
 }
 
-// params decodes the params of a control and returns the control's pointer to
-// them, or nil if they can't be read.
-func (p *parser) params(id string, key, n *yaml.Node) any {
+// params decodes the params of a control or a runbook and returns its pointer to
+// them, or nil if they can't be read. The domains that use a control get the
+// same as the one that it belongs to.
+func (p *parser) params(k *kind, id string, key, n *yaml.Node) any {
 	if isGlob(id) {
-		p.errorf(key, "the glob %s takes no params: give them to each control by its ID", quote(id))
+		p.errorf(key, "the glob %s takes no params: give them to each %s by its ID", quote(id), k.word)
 		return nil
 	}
-	c := p.control(id)
-	if c == nil {
-		return nil // Reported as an unknown control.
+	r := k.rule(id)
+	if r == nil {
+		return nil // Reported as unknown, or another domain's.
 	}
-	if c.Params == nil {
-		p.errorf(key, "the control %s takes no parameters: remove params", id)
+	if len(r.params) == 0 {
+		p.errorf(key, "the %s %s takes no parameters: remove params", k.word, id)
 		return nil
 	}
-	pointer := reflect.ValueOf(c.Params)
-	if pointer.Kind() != reflect.Pointer || pointer.IsNil() || pointer.Elem().Kind() != reflect.Struct {
-		p.errorf(key, "the control %s keeps its params in a %T, which is a fault of Snapback: report it, and remove params until it is mended", id, c.Params)
+	pointers, ok := p.pointers(k, r, key)
+	if !ok {
 		return nil
 	}
 	before := p.errors
-	value := reflect.New(pointer.Elem().Type())
-	value.Elem().Set(pointer.Elem())
+	value := reflect.New(pointers[0].Type().Elem())
+	value.Elem().Set(pointers[0].Elem())
 	p.structure(n, "params", value.Elem())
 	if p.errors > before {
 		return nil
@@ -48,8 +48,25 @@ func (p *parser) params(id string, key, n *yaml.Node) any {
 			p.errorf(n, "the params of %s don't fit together: %v", id, err)
 		}
 	}
-	p.decoded = append(p.decoded, decoded{pointer.Elem(), value.Elem()})
-	return c.Params
+	for _, pointer := range pointers {
+		p.decoded = append(p.decoded, decoded{pointer.Elem(), value.Elem()})
+	}
+	return r.params[0]
+}
+
+// pointers returns the pointers to the params of a rule, or reports that they
+// are not all pointers to one struct.
+func (p *parser) pointers(k *kind, r *rule, key *yaml.Node) ([]reflect.Value, bool) {
+	pointers := make([]reflect.Value, len(r.params))
+	for i, params := range r.params {
+		pointer := reflect.ValueOf(params)
+		if pointer.Kind() != reflect.Pointer || pointer.IsNil() || pointer.Elem().Kind() != reflect.Struct || pointer.Type() != reflect.TypeOf(r.params[0]) {
+			p.errorf(key, "the %s %s keeps its params in a %T, which is a fault of Snapback: report it, and remove params until it is mended", k.word, r.id, params)
+			return nil, false
+		}
+		pointers[i] = pointer
+	}
+	return pointers, true
 }
 
 // structure decodes a mapping into a struct whose fields name their keys in

@@ -28,23 +28,28 @@ const earliestZone = 14 * time.Hour
 // order of the file. The baseline is nil if there is a fault that is not a
 // warning. The file's name is shown in messages and decisions.
 //
-// The controls must be all that there are, of every domain. A control's params
-// are decoded into the struct that its Params points to, or left alone if the
-// file has errors. So Parse must not run while a control does, and a second
-// file is read on top of the params that the first one set.
+// The domains must be all that there are. The params of a control or a runbook
+// are decoded into the struct that its Params points to, and into those of the
+// same control in the domains that use it, or left alone if the file has errors.
+// So Parse must not run while a control or a runbook does, and a second file is
+// read on top of the params that the first one set.
 //
 // Reviews and exemptions are measured against now.
-func Parse(file string, data []byte, controls []control.Control, now time.Time) (*Baseline, Problems) {
-	return parse(&parser{file: file, now: now, controls: controls}, data)
+func Parse(file string, data []byte, domains []control.Domain, now time.Time) (*Baseline, Problems) {
+	p := newParser(file, domains)
+	p.now = now
+	return parse(p, data)
 }
 
-// ParseDeployed reads the file inside a function. Parse has checked it whole
-// before it was deployed; here the controls are those of one domain, names of
-// others are taken as they are, and what time alone turns into a fault (a review
-// that grows old, an exemption that ends) is none: Decide grants an exemption
-// that has ended no more. How long one may last is measured by Parse alone.
-func ParseDeployed(file string, data []byte, controls []control.Control) (*Baseline, Problems) {
-	return parse(&parser{file: file, controls: controls, deployed: true}, data)
+// ParseDeployed reads the file inside the function of a domain. Parse has
+// checked it whole before it was deployed; here names of other domains are taken
+// as they are, and what time alone turns into a fault (a review that grows old,
+// an exemption that ends) is none: Decide grants an exemption that has ended no
+// more. How long one may last is measured by Parse alone.
+func ParseDeployed(file string, data []byte, domain control.Domain) (*Baseline, Problems) {
+	p := newParser(file, []control.Domain{domain})
+	p.deployed = true
+	return parse(p, data)
 }
 
 func parse(p *parser, data []byte) (*Baseline, Problems) {
@@ -73,7 +78,8 @@ func parse(p *parser, data []byte) (*Baseline, Problems) {
 type parser struct {
 	file     string
 	now      time.Time
-	controls []control.Control
+	controls *kind
+	runbooks *kind
 	deployed bool // see ParseDeployed; now is not set
 	problems Problems
 	errors   int // how many of them are no warnings
@@ -90,7 +96,7 @@ func (p *parser) warnf(at *yaml.Node, format string, args ...any) {
 }
 
 func (p *parser) problem(line, column int, message string, warning bool) {
-	// Only what a control says of its params can have more than one line.
+	// Only what params say of themselves can have more than one line.
 	message = strings.ReplaceAll(message, "\n", "; ")
 	p.problems = append(p.problems, Problem{p.file, line, column, message, warning})
 	if !warning {
@@ -113,7 +119,8 @@ func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 		{"reviewed", "write the day of the last review, as in reviewed: 2026-11-22", func(_, v *yaml.Node) { b.Reviewed = p.reviewed(v) }},
 		{"organization", "write which organization is governed, with its id, hub and regions", func(_, v *yaml.Node) { p.organization(v, &b.Organization) }},
 		{"mode", "", func(_, v *yaml.Node) { b.Mode = p.mode(v) }},
-		{"controls", "", func(_, v *yaml.Node) { b.Controls = p.settings(v) }},
+		{"controls", "", func(_, v *yaml.Node) { b.Controls = p.settings(p.controls, v) }},
+		{"runbooks", "", func(_, v *yaml.Node) { b.Runbooks = p.settings(p.runbooks, v) }},
 		{"overrides", "", func(_, v *yaml.Node) { b.Overrides = p.overrides(v) }},
 		{"exemptions", "", func(_, v *yaml.Node) { b.Exemptions = p.exemptions(v) }},
 		{"protected", "", func(_, v *yaml.Node) { p.protected(v, &b.Protected) }},
@@ -188,31 +195,36 @@ func (p *parser) hub(n *yaml.Node, h *Hub) {
 	})
 }
 
-// settings reads `controls`.
-func (p *parser) settings(n *yaml.Node) []Setting {
-	if !p.is(n, yaml.MappingNode, "controls", "a mapping from IDs of controls to their mode and params") {
+// settings reads `controls` or `runbooks`.
+func (p *parser) settings(k *kind, n *yaml.Node) []Setting {
+	section := k.word + "s"
+	if !p.is(n, yaml.MappingNode, section, "a mapping from IDs of "+section+" to their mode and params") {
 		return nil
 	}
 	var all []Setting
-	for key, value := range p.pairs(n, "controls") {
-		p.isKnown(key, key.Value)
+	for key, value := range p.pairs(n, section) {
+		p.isKnown(k, key, key.Value)
 		if !reported(value) {
-			all = append(all, p.setting(key, value))
+			all = append(all, p.setting(k, key, value))
 		}
 	}
 	return all
 }
 
-func (p *parser) setting(key, n *yaml.Node) Setting {
-	s := Setting{Control: key.Value, Line: key.Line}
+func (p *parser) setting(k *kind, key, n *yaml.Node) Setting {
+	s := Setting{Name: key.Value, Line: key.Line}
 	name := "the entry of " + quote(key.Value)
-	p.mapping(n, name, []field{
+	fields := []field{
 		{"mode", "", func(_, v *yaml.Node) {
 			s.Mode = p.mode(v)
-			p.promise(v, key.Value, s.Mode)
+			p.promise(k, v, key.Value, s.Mode)
 		}},
-		{"params", "", func(k, v *yaml.Node) { s.Params = p.params(key.Value, k, v) }},
-	})
+		{"params", "", func(at, v *yaml.Node) { s.Params = p.params(k, key.Value, at, v) }},
+	}
+	if k == p.runbooks {
+		fields = slices.Insert(fields, 1, field{"from-severity", "", func(at, v *yaml.Node) { s.FromSeverity = p.decimal(v, at.Value) }})
+	}
+	p.mapping(n, name, fields)
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		p.errorf(n, "%s is empty: give it a mode or params, or remove it", name)
 	}
@@ -228,7 +240,7 @@ func (p *parser) overrides(n *yaml.Node) []Override {
 			return
 		}
 		if line, twice := seen[o.key()]; twice {
-			p.errorf(item, "this override has the match and the controls of the one in line %d: the later one would always win, so keep only one", line)
+			p.errorf(item, "this override has the match, the controls and the runbooks of the one in line %d: the later one would always win, so keep only one", line)
 		}
 		seen[o.key()] = o.Line
 		all = append(all, o)
@@ -239,19 +251,26 @@ func (p *parser) overrides(n *yaml.Node) []Override {
 func (p *parser) override(n *yaml.Node) (Override, bool) {
 	o := Override{Line: n.Line}
 	before := p.errors
-	var named []*yaml.Node
+	var promises []func()
+	concerns := func(k *kind, to *[]string) func(key, value *yaml.Node) {
+		return func(key, v *yaml.Node) {
+			*to = p.texts(v, key.Value, func(item *yaml.Node, name string) (string, bool) {
+				promises = append(promises, func() { p.promise(k, item, item.Value, o.Mode) })
+				return p.ruleName(k)(item, name)
+			})
+		}
+	}
 	p.mapping(n, "the override", []field{
 		{"match", "say where it applies, by accounts, organizational-units or tags", func(_, v *yaml.Node) { p.where(v, &o.Match) }},
-		{"controls", `list the controls that it concerns, as in controls: ["s3-*"]`, func(_, v *yaml.Node) {
-			o.Controls = p.texts(v, "controls", func(item *yaml.Node, name string) (string, bool) {
-				named = append(named, item)
-				return p.controlName(item, name)
-			})
-		}},
+		{"controls", "", concerns(p.controls, &o.Controls)},
+		{"runbooks", "", concerns(p.runbooks, &o.Runbooks)},
 		{"mode", "write the mode that applies there, " + modeList, func(_, v *yaml.Node) { o.Mode = p.mode(v) }},
 	})
-	for _, item := range named {
-		p.promise(item, item.Value, o.Mode)
+	if n.Kind == yaml.MappingNode && !has(n, "controls") && !has(n, "runbooks") {
+		p.errorf(n, `the override lacks controls or runbooks: list those that it concerns, as in controls: ["s3-*"]`)
+	}
+	for _, promise := range promises {
+		promise() // only now is the mode known
 	}
 	return o, p.errors == before
 }
@@ -259,7 +278,8 @@ func (p *parser) override(n *yaml.Node) (Override, bool) {
 // key is equal for two overrides that match the same and concern the same.
 func (o *Override) key() string {
 	sorted := func(list []string) []string { return slices.Sorted(slices.Values(list)) }
-	return fmt.Sprintf("%q %q %q %q", sorted(o.Match.Accounts), sorted(o.Match.OrganizationalUnits), o.Match.Tags, sorted(o.Controls))
+	return fmt.Sprintf("%q %q %q %q %q", sorted(o.Match.Accounts), sorted(o.Match.OrganizationalUnits), o.Match.Tags,
+		sorted(o.Controls), sorted(o.Runbooks))
 }
 
 func (p *parser) where(n *yaml.Node, m *Match) {
@@ -274,7 +294,7 @@ func (p *parser) where(n *yaml.Node, m *Match) {
 		}},
 	})
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		p.errorf(n, "match is empty: name accounts, organizational-units or tags; to change the mode everywhere, use mode or controls")
+		p.errorf(n, "match is empty: name accounts, organizational-units or tags; to change the mode everywhere, use mode, controls or runbooks")
 	}
 }
 
@@ -304,9 +324,9 @@ func (p *parser) exemptions(n *yaml.Node) []Exemption {
 		if !ok {
 			return
 		}
-		key := e.Control + " " + e.Resource
+		key := e.Control + " " + e.Runbook + " " + e.Resource
 		if line, twice := seen[key]; twice {
-			p.errorf(item, "line %d exempts the same resource from the same control: keep only one of the two", line)
+			p.errorf(item, "line %d exempts the same resource from the same control or runbook: keep only one of the two", line)
 		}
 		seen[key] = e.Line
 		all = append(all, e)
@@ -318,9 +338,8 @@ func (p *parser) exemption(n *yaml.Node) (Exemption, bool) {
 	e := Exemption{Line: n.Line}
 	before := p.errors
 	p.mapping(n, "the exemption", []field{
-		{"control", "write the ID of the control, as in control: s3-bucket-public-access", func(_, v *yaml.Node) {
-			e.Control, _ = p.controlName(v, "control")
-		}},
+		{"control", "", func(k, v *yaml.Node) { e.Control, _ = p.ruleName(p.controls)(v, k.Value) }},
+		{"runbook", "", func(k, v *yaml.Node) { e.Runbook, _ = p.ruleName(p.runbooks)(v, k.Value) }},
 		{"resource", "write the ARN that is exempt, as in resource: arn:aws:s3:::www.example.com", func(_, v *yaml.Node) {
 			if e.Resource = p.arn(v, "resource", resourceFault); e.Resource != "" {
 				p.last = append(p.last, func(b *Baseline) { p.misnamed(v, e, b.Organization.Hub) }) // e is whole by then
@@ -330,6 +349,13 @@ func (p *parser) exemption(n *yaml.Node) (Exemption, bool) {
 		{"owner", "write who answers for it, an e-mail address or a team", func(_, v *yaml.Node) { e.Owner, _ = p.filled(v, "owner") }},
 		{"expires", "write the last day that it holds, as in expires: 2027-03-31", func(_, v *yaml.Node) { e.Expires = p.expires(v) }},
 	})
+	switch {
+	case n.Kind != yaml.MappingNode:
+	case has(n, "control") && has(n, "runbook"):
+		p.errorf(n, "the exemption names a control and a runbook: write one exemption for each")
+	case !has(n, "control") && !has(n, "runbook"):
+		p.errorf(n, "the exemption lacks control or runbook: write the ID of the one that leaves the resource alone, as in control: s3-bucket-public-access")
+	}
 	return e, p.errors == before
 }
 
@@ -357,13 +383,25 @@ func (p *parser) lasting(n *yaml.Node, expires time.Time, days int) {
 
 func (p *parser) protected(n *yaml.Node, protected *Protected) {
 	p.mapping(n, "protected", []field{
-		{"principals", `list their ARNs, as in principals: ["arn:aws:iam::*:role/break-glass"]`, func(_, v *yaml.Node) {
+		{"principals", "", func(_, v *yaml.Node) {
 			protected.Principals = p.texts(v, "principals", func(item *yaml.Node, name string) (string, bool) {
 				s := p.arn(item, name, principalFault)
 				return s, s != ""
 			})
 		}},
+		{"resources", "", func(_, v *yaml.Node) {
+			protected.Resources = p.texts(v, "resources", func(item *yaml.Node, name string) (string, bool) {
+				s := p.arn(item, name, protectedFault)
+				if s != "" {
+					p.last = append(p.last, func(b *Baseline) { p.unprotected(item, s, b.Organization.Hub) })
+				}
+				return s, s != ""
+			})
+		}},
 	})
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		p.errorf(n, `protected is empty: list ARNs, as in principals: ["arn:aws:iam::*:role/break-glass"], or remove it`)
+	}
 }
 
 func (p *parser) approvals(n *yaml.Node, a *Approvals) {

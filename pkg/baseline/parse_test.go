@@ -42,6 +42,11 @@ func (r *rotation) Validate() error {
 	return nil
 }
 
+// quarantine stands for the params of a runbook.
+type quarantine struct {
+	Untrack bool `yaml:"untrack"`
+}
+
 // kinds are params of every kind that is read.
 type kinds struct {
 	On      bool
@@ -83,6 +88,40 @@ func testControls() []control.Control {
 	}
 }
 
+// testRunbooks are new runbooks: one that changes instances, and one that only
+// tells of a finding.
+func testRunbooks() []control.Runbook {
+	return []control.Runbook{
+		{
+			ID: "ec2-quarantine", Params: &quarantine{Untrack: true},
+			Resource: control.Resource{ARN: func(t control.Target) string {
+				return "arn:" + cloud.Partition(t.Region) + ":ec2:" + t.Region + ":" + t.Account + ":instance/" + t.ID
+			}},
+			Steps: []control.Step{
+				{Remedy: control.Remedy{Name: "report"}},
+				{Remedy: control.Remedy{Name: "isolate", Apply: func(context.Context, *cloud.Session, control.Change) error { return nil }}},
+			},
+		},
+		// Its targets have no ARN.
+		{ID: "iam-report", Resource: control.Resource{ARN: func(t control.Target) string { return t.ID }}},
+	}
+}
+
+// testDomains are the domain of the controls, and that of the runbooks, which
+// uses a control that it makes anew, as domains do.
+func testDomains() []control.Domain {
+	return []control.Domain{
+		{Name: "response", Runbooks: testRunbooks(), Uses: testControls()[rotationControl : rotationControl+1]},
+		{Name: "test", Controls: testControls()},
+	}
+}
+
+// Where the controls with params stand among the testControls.
+const (
+	rotationControl = 3
+	kindsControl    = 4
+)
+
 func read(t testing.TB, elem ...string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(elem...))
@@ -104,7 +143,7 @@ func files(t testing.TB, folder string) []string {
 
 func parse(t testing.TB, path string) (*baseline.Baseline, baseline.Problems) {
 	t.Helper()
-	return baseline.Parse(filepath.Base(path), read(t, path), testControls(), now)
+	return baseline.Parse(filepath.Base(path), read(t, path), testDomains(), now)
 }
 
 func TestFaultyFileIsRefusedWithItsMessages(t *testing.T) {
@@ -189,8 +228,8 @@ func TestGoodFileIsAcceptedWithoutErrors(t *testing.T) {
 }
 
 func TestFileIsReadInFull(t *testing.T) {
-	controls := testControls()
-	got, problems := baseline.Parse("full.yaml", read(t, "testdata", "good", "full.yaml"), controls, now)
+	domains := testDomains()
+	got, problems := baseline.Parse("full.yaml", read(t, "testdata", "good", "full.yaml"), domains, now)
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +245,12 @@ func TestFileIsReadInFull(t *testing.T) {
 		},
 		Mode: baseline.Observe,
 		Controls: []baseline.Setting{
-			{Control: "s3-bucket-public-access", Mode: baseline.Enforce, Line: 7},
-			{Control: "iam-access-key-rotation", Mode: baseline.Approve, Params: &rotation{90, 14}, Line: 8},
+			{Name: "s3-bucket-public-access", Mode: baseline.Enforce, Line: 7},
+			{Name: "iam-access-key-rotation", Mode: baseline.Approve, Params: &rotation{90, 14}, Line: 8},
+		},
+		Runbooks: []baseline.Setting{
+			{Name: "*", FromSeverity: 10, Line: 10},
+			{Name: "ec2-quarantine", Mode: baseline.Enforce, FromSeverity: 8.5, Params: &quarantine{}, Line: 11},
 		},
 		Overrides: []baseline.Override{{
 			Match: baseline.Match{
@@ -216,8 +259,14 @@ func TestFileIsReadInFull(t *testing.T) {
 				Tags:                map[string]string{"env": "dev"},
 			},
 			Controls: []string{"ec2-*"},
+			Runbooks: []string{"*-quarantine", "iam-report"},
 			Mode:     baseline.Observe,
-			Line:     10,
+			Line:     13,
+		}, {
+			Match:    baseline.Match{Accounts: []string{"222222222222"}},
+			Runbooks: []string{"ec2-quarantine"},
+			Mode:     baseline.Approve,
+			Line:     14,
 		}},
 		Exemptions: []baseline.Exemption{{
 			Control:  "s3-bucket-public-access",
@@ -225,25 +274,39 @@ func TestFileIsReadInFull(t *testing.T) {
 			Reason:   "public website",
 			Owner:    "web@example.com",
 			Expires:  day(2027, 3, 31),
-			Line:     12,
+			Line:     16,
+		}, {
+			Runbook:  "ec2-quarantine",
+			Resource: "arn:aws:ec2:eu-west-1:222222222222:instance/i-0123456789abcdef0",
+			Reason:   "the bastion",
+			Owner:    "net@example.com",
+			Expires:  day(2027, 3, 31),
+			Line:     17,
 		}},
-		Protected: baseline.Protected{Principals: []string{"arn:aws:iam::*:role/break-glass"}},
+		Protected: baseline.Protected{
+			Principals: []string{"arn:aws:iam::*:role/break-glass"},
+			Resources: []string{
+				"arn:aws:ec2:eu-west-1:*:instance/i-0123456789abcdef0",
+				"arn:aws:autoscaling:eu-west-1:222222222222:autoScalingGroup:*:autoScalingGroupName/hub-*",
+				"arn:aws:s3:::log-archive",
+			},
+		},
 		Approvals: baseline.Approvals{ExpireAfter: 3 * 24 * time.Hour},
 		Limits: baseline.Limits{
 			ChangesPerAccountPerHour: 10, ChangesPerControlPerHour: 20, ThreatChangesPerAccountPerHour: 30,
 			RoundsPerResource: 4, ExemptionDays: 150,
 		},
 		Alerts: []baseline.Route{
-			{Outcomes: []control.Outcome{control.Observed}, Severities: []control.Severity{control.Low, control.Medium}, Topic: "none", Line: 17},
-			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 18},
-			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 19},
+			{Outcomes: []control.Outcome{control.Observed}, Severities: []control.Severity{control.Low, control.Medium}, Topic: "none", Line: 27},
+			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 28},
+			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 29},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the baseline differs (-want +got):\n%s", diff)
 	}
-	if got.Controls[1].Params != controls[3].Params {
-		t.Error("the setting's params are not those of the control")
+	if got.Controls[1].Params != domains[1].Controls[rotationControl].Params || got.Runbooks[1].Params != domains[0].Runbooks[0].Params {
+		t.Error("the settings' params are not those of the control and the runbook")
 	}
 }
 
@@ -306,7 +369,7 @@ exemptions:
 		{"2026-11-24", "limits: {exemption-days: 1}", "exemption-days in limits is 1: write 2026-11-23"},
 		{"2036-11-19", "limits: {exemption-days: 3650}", ""},
 	} {
-		_, problems := baseline.Parse("b.yaml", []byte(strings.Replace(file, "EXPIRES", test.expires, 1)+test.limits), testControls(), now)
+		_, problems := baseline.Parse("b.yaml", []byte(strings.Replace(file, "EXPIRES", test.expires, 1)+test.limits), testDomains(), now)
 		got := problems.Error()
 		if (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
 			t.Errorf("until %s with %q: got %q, want %q", test.expires, test.limits, got, test.want)
@@ -341,7 +404,7 @@ func TestUnreadableBytesAreRefusedWhereTheyStand(t *testing.T) {
 		"reserved character": {"a: @b", 1, 4, "quote a value that begins with @"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, problems := baseline.Parse("b.yaml", []byte(test.data), testControls(), now)
+			b, problems := baseline.Parse("b.yaml", []byte(test.data), testDomains(), now)
 			if b != nil || len(problems) == 0 {
 				t.Fatalf("the file was accepted; problems: %v", problems)
 			}
@@ -356,13 +419,14 @@ func TestUnreadableBytesAreRefusedWhereTheyStand(t *testing.T) {
 
 func TestFileOfWindowsIsAccepted(t *testing.T) {
 	data := bytes.ReplaceAll(read(t, "testdata/good/full.yaml"), []byte("\n"), []byte("\r\n"))
-	if _, problems := baseline.Parse("b.yaml", append([]byte("\uFEFF"), data...), testControls(), now); problems.Err() != nil {
+	if _, problems := baseline.Parse("b.yaml", append([]byte("\uFEFF"), data...), testDomains(), now); problems.Err() != nil {
 		t.Error(problems)
 	}
 }
 
 func TestParamsReplaceOnlyTheDefaultsThatTheyName(t *testing.T) {
-	controls := testControls()
+	domains := testDomains()
+	controls := domains[1].Controls
 	_, problems := baseline.Parse("b.yaml", []byte(string(read(t, "testdata/good/minimal.yaml"))+`
 controls:
   iam-access-key-rotation: {params: {max-age-days: 30}}
@@ -378,11 +442,11 @@ controls:
       pair: [1, 2]
       small: {value: -128}
       since: 2026-01-01
-`), controls, now)
+`), domains, now)
 	if problems.Err() != nil {
 		t.Fatal(problems)
 	}
-	if diff := cmp.Diff(&rotation{MaxAgeDays: 30, WarnDays: 7}, controls[3].Params); diff != "" {
+	if diff := cmp.Diff(&rotation{MaxAgeDays: 30, WarnDays: 7}, controls[rotationControl].Params); diff != "" {
 		t.Errorf("rotation differs (-want +got):\n%s", diff)
 	}
 	since := day(2026, 1, 1)
@@ -392,26 +456,83 @@ controls:
 		Weights: map[string]float64{"a": 1.5}, Pair: [2]int{1, 2}, Since: &since,
 	}
 	want.Small.Value = -128
-	if diff := cmp.Diff(want, *controls[4].Params.(*kinds)); diff != "" {
+	if diff := cmp.Diff(want, *controls[kindsControl].Params.(*kinds)); diff != "" {
 		t.Errorf("kinds differ (-want +got):\n%s", diff)
 	}
 }
 
 func TestParamsStayAsTheyWereIfTheFileIsRefused(t *testing.T) {
-	controls := testControls()
+	domains := testDomains()
 	_, problems := baseline.Parse("b.yaml", []byte(string(read(t, "testdata/good/minimal.yaml"))+`
 controls:
+  iam-access-key-rotation: {params: {max-age-days: 30}}
   test-kinds: {params: {name: new, labels: [new], weights: {new: 2}}}
   nothing: {mode: off}
-`), controls, now)
+runbooks:
+  ec2-quarantine: {params: {untrack: false}}
+`), domains, now)
 	if problems.Err() == nil {
 		t.Fatal("the file was accepted")
 	}
-	want := testControls()
-	for i := range want {
-		if diff := cmp.Diff(want[i].Params, controls[i].Params); diff != "" {
-			t.Errorf("params of %s were changed (-want +got):\n%s", want[i].ID, diff)
+	if diff := cmp.Diff(allParams(testDomains()), allParams(domains)); diff != "" {
+		t.Errorf("params were changed (-want +got):\n%s", diff)
+	}
+}
+
+// allParams are the params of domains, in their order.
+func allParams(domains []control.Domain) []any {
+	var all []any
+	for _, d := range domains {
+		for _, c := range slices.Concat(d.Controls, d.Uses) {
+			all = append(all, c.Params)
 		}
+		for _, r := range d.Runbooks {
+			all = append(all, r.Params)
+		}
+	}
+	return all
+}
+
+func TestDomainThatUsesAControlGetsTheParamsOfTheOneThatOwnsIt(t *testing.T) {
+	const file = `
+controls:
+  iam-access-key-rotation: {params: {max-age-days: 30}}
+  test-kinds: {params: {name: new}}
+runbooks:
+  ec2-quarantine: {params: {untrack: false}}
+`
+	data := []byte(string(read(t, "testdata/good/minimal.yaml")) + file)
+	domains := testDomains()
+	response, test := domains[0], domains[1]
+	if _, problems := baseline.Parse("b.yaml", data, domains, now); problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	owner, user := test.Controls[rotationControl].Params, response.Uses[0].Params
+	if diff := cmp.Diff(&rotation{MaxAgeDays: 30, WarnDays: 7}, owner); diff != "" {
+		t.Errorf("its own domain has other params (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(owner, user); diff != "" || owner == user {
+		t.Errorf("the domain that uses it has other params, or the very same ones (-owner +user):\n%s", diff)
+	}
+	// Its own function knows no other domain, and reads the same.
+	deployed := testDomains()[0]
+	if _, problems := baseline.ParseDeployed("b.yaml", data, deployed); problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	if diff := cmp.Diff(allParams([]control.Domain{response}), allParams([]control.Domain{deployed})); diff != "" {
+		t.Errorf("deployed it has other params (-checked +deployed):\n%s", diff)
+	}
+}
+
+func TestDomainThatUsesAControlWithOtherParamsIsAFaultOfSnapback(t *testing.T) {
+	domains := testDomains()
+	domains[0].Uses[0].Params = &quarantine{}
+	b, problems := baseline.Parse("b.yaml", []byte(string(read(t, "testdata/good/minimal.yaml"))+`
+controls:
+  iam-access-key-rotation: {params: {max-age-days: 30}}
+`), domains, now)
+	if b != nil || !strings.Contains(problems.Error(), "keeps its params in a *baseline_test.quarantine, which is a fault of Snapback") {
+		t.Errorf("got %v", problems)
 	}
 }
 
@@ -435,10 +556,10 @@ func TestProblemsAreAnErrorOnlyIfOneIsNoWarning(t *testing.T) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	data, controls := read(b, "..", "..", "baseline.yaml"), testControls()
+	data, domains := read(b, "..", "..", "baseline.yaml"), testDomains()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, problems := baseline.Parse("baseline.yaml", data, controls, now); problems.Err() != nil {
+		if _, problems := baseline.Parse("baseline.yaml", data, domains, now); problems.Err() != nil {
 			b.Fatal(problems)
 		}
 	}

@@ -113,6 +113,16 @@ func (p *parser) mapping(n *yaml.Node, name string, fields []field) {
 	}
 }
 
+// has reports whether a mapping holds a key.
+func has(n *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
 // pairs yields the keys and values of a mapping that can be read, and reports
 // keys that are given twice.
 func (p *parser) pairs(n *yaml.Node, name string) iter.Seq2[*yaml.Node, *yaml.Node] {

@@ -19,7 +19,7 @@ const (
 var (
 	// alerting are the outcomes that are alerted at all.
 	alerting = []control.Outcome{
-		control.Observed, control.AwaitingApproval, control.Expired, control.Remediated, control.Undone,
+		control.Observed, control.AwaitingApproval, control.Expired, control.Remediated, control.Partial, control.Undone,
 		control.Failed, control.Held, control.Unreadable, control.Refused,
 	}
 	// silent are those that a route may send nowhere. All others wait for

@@ -31,7 +31,7 @@ alerts:
   - {outcomes: [observed], severities: [HIGH], topic: main}
   - {outcomes: [observed], topic: `+observed+`}
   - {severities: [CRITICAL], topic: `+pager+`}
-`), testControls(), now)
+`), testDomains(), now)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -66,7 +66,7 @@ alerts:
 func TestRouteMayNameEveryOutcomeThatAlertsAndNoOther(t *testing.T) {
 	minimal := string(read(t, "testdata/good/minimal.yaml"))
 	for _, o := range outcomes(t) {
-		_, problems := baseline.Parse("b.yaml", []byte(minimal+"\nalerts: [{outcomes: ["+string(o)+"], topic: main}]\n"), testControls(), now)
+		_, problems := baseline.Parse("b.yaml", []byte(minimal+"\nalerts: [{outcomes: ["+string(o)+"], topic: main}]\n"), testDomains(), now)
 		if named := problems.Err() == nil; named != o.Alerts() {
 			t.Errorf("%s can be named: %t, want %t, since that is whether it alerts", o, named, o.Alerts())
 		}

@@ -44,7 +44,7 @@ func uncomment(lines []string, block [2]int) []string {
 // its tags bring.
 func check(t *testing.T, lines []string) *baseline.Baseline {
 	t.Helper()
-	b, problems := baseline.Parse("baseline.yaml", []byte(strings.Join(lines, "\n")), testControls()[:2], now)
+	b, problems := baseline.Parse("baseline.yaml", []byte(strings.Join(lines, "\n")), testDomains(), now)
 	for _, p := range problems {
 		if !p.Warning || !strings.Contains(p.Message, "tag") {
 			t.Errorf("%s\n%s", p, lines[p.Line-1])
@@ -53,14 +53,22 @@ func check(t *testing.T, lines []string) *baseline.Baseline {
 	return b
 }
 
-func TestShippedFileObservesEverythingWithoutAnyProblem(t *testing.T) {
-	b, problems := baseline.Parse("baseline.yaml", read(t, "..", "..", "baseline.yaml"), testControls()[:2], now)
+func TestShippedFileChangesNothingUnasked(t *testing.T) {
+	b, problems := baseline.Parse("baseline.yaml", read(t, "..", "..", "baseline.yaml"), testDomains(), now)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	for _, c := range testControls()[:2] {
+	for _, c := range testControls() {
 		if d := b.Decide(baseline.Facts{Control: c.ID, Now: now}); d.Mode != baseline.Observe {
 			t.Errorf("%s is in mode %s because of %s, want observe", c.ID, d.Mode, d.Why)
+		}
+	}
+	for _, r := range testRunbooks() {
+		for severity, want := range map[float64]baseline.Mode{6.9: baseline.Observe, 7: baseline.Approve} {
+			f := baseline.Facts{Control: r.ID, Runbook: true, FindingSeverity: severity, Account: "222222222222", Now: now}
+			if d := b.Decide(f); d.Mode != want {
+				t.Errorf("%s at severity %g is in mode %s because of %s, want %s", r.ID, severity, d.Mode, d.Why, want)
+			}
 		}
 	}
 }
@@ -68,8 +76,8 @@ func TestShippedFileObservesEverythingWithoutAnyProblem(t *testing.T) {
 func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 	lines := strings.Split(string(read(t, "..", "..", "baseline.yaml")), "\n")
 	blocks := examples(lines)
-	if len(blocks) != 7 {
-		t.Fatalf("%d examples, want one each of controls, overrides, exemptions, protected, approvals, limits and alerts", len(blocks))
+	if len(blocks) != 8 {
+		t.Fatalf("%d examples, want one each of controls, runbooks, overrides, exemptions, protected, approvals, limits and alerts", len(blocks))
 	}
 	everything := lines
 	for _, block := range blocks {
@@ -78,7 +86,8 @@ func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 		everything = uncomment(everything, block)
 	}
 	b := check(t, everything)
-	if b == nil || len(b.Controls) != 2 || len(b.Overrides) != 2 || len(b.Exemptions) != 1 || len(b.Protected.Principals) != 1 || len(b.Alerts) != 2 {
+	if b == nil || len(b.Controls) != 2 || len(b.Runbooks) != 1 || len(b.Overrides) != 2 || len(b.Exemptions) != 2 ||
+		len(b.Protected.Principals) != 1 || len(b.Protected.Resources) != 1 || len(b.Alerts) != 2 {
 		t.Errorf("the examples together give %+v", b)
 	}
 	plain := check(t, lines)

@@ -19,6 +19,9 @@ const (
 	Expired Outcome = "expired"
 	// Remediated: changed, and read back as compliant.
 	Remediated Outcome = "remediated"
+	// Partial: some of a runbook's steps hold, some do not, or something stays open
+	// that could not be changed.
+	Partial Outcome = "partial"
 	// Undone: an operator put back what was there before the change.
 	Undone Outcome = "undone"
 	// Failed: the change could not be made, or was made and did not hold.
@@ -41,7 +44,7 @@ const (
 // Alerts reports whether the outcome is told to the operators.
 func (o Outcome) Alerts() bool {
 	switch o {
-	case Observed, AwaitingApproval, Expired, Remediated, Undone, Failed, Held, Unreadable, Refused:
+	case Observed, AwaitingApproval, Expired, Remediated, Partial, Undone, Failed, Held, Unreadable, Refused:
 		return true
 	}
 	return false

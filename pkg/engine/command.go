@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ const (
 	Release = "release" // make the change that a gate held
 	Retry   = "retry"   // try again what failed
 	Undo    = "undo"    // put back what was there before
+	Look    = "look"    // tell how what a case made stands now
 )
 
 // Command is what an operator wants done about a case.
@@ -64,6 +66,8 @@ type Answer struct {
 	Now   *alert.Change `json:"now,omitempty"`
 	// Exemption is the one that was made, removed, or in force.
 	Exemption *ledger.Exemption `json:"exemption,omitempty"`
+	// Notes are what else there is to tell, a line each.
+	Notes []string `json:"notes,omitempty"`
 	// Calls are the AWS calls that were made.
 	Calls []string `json:"calls"`
 }
@@ -129,7 +133,7 @@ func answer(ctx context.Context, do func(context.Context) (Answer, error)) (a An
 func (e *Engine) about(ctx context.Context, cmd Command, c *ledger.Case) (Answer, error) {
 	w := e.walkOf(c)
 	if w == nil {
-		return misuse("this function has no control %s, which case %s is about", c.Control, c.ID)
+		return misuse("this function has no control or runbook %s, which case %s is about", c.Control, c.ID)
 	}
 	switch cmd.Name {
 	case Approve, Release, Retry:
@@ -138,26 +142,49 @@ func (e *Engine) about(ctx context.Context, cmd Command, c *ledger.Case) (Answer
 		return w.deny(ctx, cmd, c)
 	case Undo:
 		return w.undo(ctx, cmd, c)
+	case Look:
+		return w.stand(ctx, c)
 	}
-	return misuse("there is no command %q about a case: want %s", cmd.Name, strings.Join([]string{Approve, Deny, Release, Retry, Undo}, ", "))
+	return misuse("there is no command %q about a case: want %s", cmd.Name, strings.Join([]string{Approve, Deny, Release, Retry, Undo, Look}, ", "))
 }
 
-// walkOf is the walk of a case; nil if its control is not one of the engine's.
+// walkOf is the walk of a case; nil if its rule is not one of the engine's.
 func (e *Engine) walkOf(c *ledger.Case) *walk {
-	about := e.control(c.Control)
+	about := e.rule(c.Control)
 	if about == nil {
 		return nil
 	}
-	return &walk{Engine: e, control: about, target: c.Target, origin: c.Event, actor: c.Actor}
+	w := &walk{Engine: e, rule: about, target: c.Target, subject: c.Target, origin: c.Event, actor: c.Actor, drill: c.Drill}
+	if c.Threat() {
+		about.severity, w.finding = c.Severity, &c.Findings[0]
+	}
+	return w
 }
 
-func (e *Engine) control(id string) *control.Control {
-	for i := range e.Controls {
-		if e.Controls[i].ID == id {
-			return &e.Controls[i]
+// stand tells how what a case made stands now.
+func (w *walk) stand(ctx context.Context, c *ledger.Case) (Answer, error) {
+	session, err := w.session(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, _ := done("how what case %s made stands now", c.ID)
+	for _, s := range c.Current() {
+		remedy := w.rule.remedy(s.Remedy)
+		if remedy == nil || remedy.Look == nil || s.Applied.IsZero() {
+			continue
+		}
+		lines, err := remedy.Look(ctx, session, c.Change(s))
+		if err != nil {
+			return Answer{}, err
+		}
+		for _, line := range lines {
+			a.Notes = append(a.Notes, s.Remedy+": "+line)
 		}
 	}
-	return nil
+	if len(a.Notes) == 0 {
+		a.Reason = "case " + c.ID + " made nothing that takes its time"
+	}
+	return a, nil
 }
 
 // waits are the commands that a case may wait for, with how it then stands.
@@ -170,6 +197,7 @@ var waits = []struct {
 	{Deny, ledger.State(control.AwaitingApproval), control.AwaitingApproval},
 	{Release, ledger.State(control.Held), control.Held},
 	{Retry, "", control.Failed},
+	{Retry, "", control.Partial},
 }
 
 // WaitsFor are the commands that a case waits for: of several, the first one
@@ -194,13 +222,13 @@ func fits(cmd Command, c *ledger.Case) string {
 	if len(fitting) > 0 {
 		instead = "want `snapback cases " + fitting[0] + " " + c.ID + "`"
 	}
-	var wanted control.Outcome
+	var wanted []string
 	for _, w := range waits {
 		if w.command == cmd.Name {
-			wanted = w.outcome
+			wanted = append(wanted, string(w.outcome))
 		}
 	}
-	return fmt.Sprintf("case %s is %s, and %s is for one that is %s: %s", c.ID, Standing(c), cmd.Name, wanted, instead)
+	return fmt.Sprintf("case %s is %s, and %s is for one that is %s: %s", c.ID, Standing(c), cmd.Name, strings.Join(wanted, " or "), instead)
 }
 
 // Standing is how a case stands, in a word or two.
@@ -247,26 +275,30 @@ func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 		return notSo("nothing was changed: %s", w.result.Reason)
 	}
 	mode := w.decision
-	change, gates, err := w.look(ctx)
+	p, gates, err := w.look(ctx)
+	p.wait()
+	exempt := cmp.Or(w.exemption(gates), w.excused)
 	switch {
 	case gates.Taken():
 		return Answer{}, ledger.ErrBusy
-	case err != nil && !errors.Is(err, control.ErrGone):
+	case err != nil:
 		return Answer{}, err
+	case p.transient() != nil:
+		return Answer{}, p.transient()
 	case gates.Stop != nil:
 		return notSo("nothing was changed: %s: `snapback start` lets it go on", stopped(gates.Stop))
-	case w.exempt(gates):
-		return notSo("nothing was changed: the resource is %s", w.result.Reason)
+	case exempt != "":
+		return notSo("nothing was changed: the resource is %s", exempt)
 	case mode.Mode != baseline.Approve && mode.Mode != baseline.Enforce:
 		return notSo("nothing was changed: the mode is now %s by %s", mode.Mode, mode.Why)
 	case gates.Begun() && gates.Live.Case != c.ID:
 		return notBefore(gates)
 	case gates.Begun():
-		return w.told(ctx, c.ID, w.takeOver(ctx, gates, change, err))
-	case change == nil:
-		return w.nothingToDo(ctx, gates, c, cmd, err)
+		return w.told(ctx, c.ID, w.takeOver(ctx, gates, p))
+	case p.gone() != nil || p.nothing():
+		return w.nothingToDo(ctx, gates, c, cmd, p.gone())
 	}
-	return w.approved(ctx, cmd, c, gates, change)
+	return w.approved(ctx, cmd, c, gates, p)
 }
 
 // notBefore refuses a command while another case of the same resource and
@@ -276,24 +308,44 @@ func notBefore(gates ledger.Gates) (Answer, error) {
 }
 
 // approved opens a case that waited, and makes its change.
-func (w *walk) approved(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, change *control.Change) (Answer, error) {
-	fresh := w.step(change)
-	if c.Gate == ledger.GateMode { // it was begun: what was there before stays the first state
-		fresh.Before, fresh.Digest = c.Last().Before, begunDigest(c, change)
+func (w *walk) approved(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, p *plan) (Answer, error) {
+	again := c.Gate == ledger.GateMode || cmd.Name == Retry // some of it may be made
+	fresh, same := w.steps(p), true
+	for i := range fresh {
+		s, was := &fresh[i], c.Step(fresh[i].Remedy)
+		if c.Gate == ledger.GateMode && was != nil && was.Digest != "" && len(s.After) > 0 {
+			// It was begun: what was there before stays the first state.
+			s.Before, s.Digest = was.Before, begunDigest(c.Target, was, p.of(s.Remedy).change)
+		}
+		made := again && len(s.After) == 0
+		same = same && (made || was != nil && was.Digest == s.Digest)
 	}
-	same := fresh.Digest == c.Digest()
-	switch {
-	case !same && (cmd.Name != Retry || w.decision.Mode != baseline.Enforce):
+	if !same && (cmd.Name != Retry || w.decision.Mode != baseline.Enforce) {
 		return w.differs(ctx, cmd, c, gates, fresh)
-	case cmd.Name == Retry && !same:
-		c.Steps = append(c.Steps, fresh)
-	default:
-		*c.Last() = fresh
 	}
+	adopt(c, fresh)
 	c.Commands = append(c.Commands, command(cmd, c))
 	c.Outcome, c.Closed = "", time.Time{}
 	gates.Limits = nil // whoever looked at a change has decided that it is none too many
-	return w.told(ctx, c.ID, w.open(ctx, gates, c))
+	return w.told(ctx, c.ID, w.open(ctx, gates, c, p))
+}
+
+// adopt lets a case go on with steps that were planned again. What was made of
+// the former ones stays, for the undo, and so does what was tried.
+func adopt(c *ledger.Case, fresh []ledger.Step) {
+	for _, s := range fresh {
+		was := c.Step(s.Remedy)
+		switch {
+		case was == nil:
+			c.Steps = append(c.Steps, s)
+		case was.Digest == s.Digest, was.Applied.IsZero() && was.Outcome != control.Failed:
+			*was = s
+		case s.Digest != "" && len(s.After) > 0:
+			c.Steps = append(c.Steps, s)
+		case s.Outcome == control.Compliant: // nobody noted it
+			was.Outcome, was.Error, was.Verified = control.Remediated, "", time.Now().UTC()
+		}
+	}
 }
 
 func command(cmd Command, c *ledger.Case) ledger.Command {
@@ -302,13 +354,16 @@ func command(cmd Command, c *ledger.Case) ledger.Command {
 
 // differs refuses a change that is not the one that was shown. The case waits
 // with the new one.
-func (w *walk) differs(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, fresh ledger.Step) (Answer, error) {
+func (w *walk) differs(ctx context.Context, cmd Command, c *ledger.Case, gates ledger.Gates, fresh []ledger.Step) (Answer, error) {
 	was := alert.FromCase(c).Changes
 	note := command(cmd, c)
 	note.Result = "refused: the resource has moved since, and the change would be another one"
 	c.Commands = append(c.Commands, note)
-	*c.Last() = fresh
-	c.Reason, c.Closed = fresh.Reason, time.Time{}
+	adopt(c, fresh)
+	if w.finding == nil {
+		c.Reason = fresh[0].Reason
+	}
+	c.Closed = time.Time{}
 	if cmd.Name != Release {
 		c.Outcome, c.Until = control.AwaitingApproval, time.Now().UTC().Add(w.Baseline.Approvals.ExpireAfter)
 	}
@@ -316,7 +371,15 @@ func (w *walk) differs(ctx context.Context, cmd Command, c *ledger.Case, gates l
 		return Answer{}, err
 	}
 	now := alert.FromCase(c).Changes
-	a := Answer{Verdict: NotSo, Case: c, Shown: &was[len(was)-1], Now: &now[len(now)-1]}
+	a := Answer{Verdict: NotSo, Case: c}
+	for i := range now { // the first that differs
+		if a.Now == nil && (i >= len(was) || was[i].Digest != now[i].Digest) {
+			a.Now = &now[i]
+			if i < len(was) {
+				a.Shown = &was[i]
+			}
+		}
+	}
 	a.Reason = fmt.Sprintf("nothing was changed: the resource has moved since, and the change would be another one now. "+
 		"Case %s waits with the new one, whose digest is %s: look at it, then give the command again", c.ID, control.ShortDigest(c.Digest()))
 	return a, nil

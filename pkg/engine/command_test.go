@@ -68,7 +68,7 @@ func TestApprovalMakesExactlyTheShownChange(t *testing.T) {
 		t.Errorf("the block is %s", got)
 	}
 	c = s.oneCase()
-	if c.Outcome != control.Remediated || c.Closed.IsZero() || c.State != "" || string(c.Last().Before) != "null" {
+	if c.Outcome != control.Remediated || c.Closed.IsZero() || c.State != "" || string(c.Steps[len(c.Steps)-1].Before) != "null" {
 		t.Errorf("the case is not closed as remediated: %+v", c)
 	}
 	want := []ledger.Command{{Name: engine.Approve, By: bob, Digest: c.Digest(), Result: "remediated"}}
@@ -371,7 +371,7 @@ func TestUndoPutsBackWhatWasThereAndExempts(t *testing.T) {
 		t.Errorf("the exemption: %+v", a.Exemption)
 	}
 	c = s.oneCase()
-	if c.Outcome != control.Undone || c.State != "" || c.Last().Undone.IsZero() || c.Commands[0].Result != "undone" {
+	if c.Outcome != control.Undone || c.State != "" || c.Steps[len(c.Steps)-1].Undone.IsZero() || c.Commands[0].Result != "undone" {
 		t.Errorf("the case: %+v", c)
 	}
 	if alerts := s.alerts(); len(alerts) != 1 || alerts[0].Outcome != control.Undone {
@@ -609,7 +609,7 @@ func TestStoppedInMidChangeHoldsItAndReleaseFinishesIt(t *testing.T) {
 	s.answered(s.do(engine.Release, c), engine.NotSo, "was stopped by")
 	must(t, s.hub.Ledger().Switch(t.Context(), ledger.Stop{Scope: ledger.Organization, By: bob, At: time.Now()}))
 	s.answered(s.do(engine.Release, c), engine.Done, "")
-	if c := s.oneCase(); c.Outcome != control.Remediated || string(c.Last().Before) != "null" {
+	if c := s.oneCase(); c.Outcome != control.Remediated || string(c.Steps[len(c.Steps)-1].Before) != "null" {
 		t.Errorf("the case: %+v", c)
 	}
 }

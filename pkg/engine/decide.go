@@ -17,15 +17,16 @@ import (
 // override of the baseline needs to know more than the account. If that can't
 // be read, nothing may be changed: the violation, if there is one, is held.
 func (w *walk) decide(ctx context.Context) error {
-	about := baseline.Facts{
-		Control: w.control.ID, Account: w.target.Account, ARN: w.control.ARN(w.target), Now: time.Now(),
+	about := baseline.Facts{Control: w.rule.id, Account: w.subject.Account, ARN: w.rule.ARN(w.subject), Now: time.Now()}
+	if w.finding != nil {
+		about.Runbook, about.FindingSeverity = true, w.finding.Severity
 	}
-	units, tags := w.Baseline.Needs(w.control.ID, w.target.Account)
+	units, tags := w.Baseline.Needs(about)
 	var err error
 	if units {
-		about.OrganizationalUnits, err = w.Facts.OrganizationalUnits(ctx, w.target.Account)
+		about.OrganizationalUnits, err = w.Facts.OrganizationalUnits(ctx, w.subject.Account)
 	}
-	if err == nil && tags && !w.control.Untagged {
+	if err == nil && tags && !w.rule.Untagged {
 		var session *cloud.Session
 		if session, err = w.session(ctx); err == nil {
 			about.Tags, err = w.Facts.Tags(ctx, session, about.ARN)
@@ -36,26 +37,31 @@ func (w *walk) decide(ctx context.Context) error {
 	}
 	w.decision = w.Baseline.Decide(about)
 	w.sober()
-	switch d := w.decision; {
-	case d.Mode == baseline.Off:
-		return w.end(control.Ignored, "the control is off: "+d.Why)
-	case d.Exemption != nil:
-		return w.end(control.Exempt, fmt.Sprintf("exempt until %s: %s (%s)",
-			d.Exemption.Expires.Format(time.DateOnly), d.Exemption.Reason, d.Exemption.Owner))
+	if w.decision.Mode == baseline.Off {
+		return w.end(control.Ignored, "the "+w.rule.kind()+" is off: "+w.decision.Why)
 	}
-	return nil
+	x := w.decision.Exemption
+	if x == nil {
+		return nil
+	}
+	why := fmt.Sprintf("exempt until %s: %s (%s)", x.Expires.Format(time.DateOnly), x.Reason, x.Owner)
+	if w.finding != nil {
+		w.excuse(why)
+		return nil
+	}
+	return w.end(control.Exempt, why)
 }
 
-// sober keeps a mode within what the control can do: one that changes nothing
+// sober keeps a mode within what the rule can do: one that changes nothing
 // observes, and one whose change can't be undone waits for a yes unless the
-// baseline enforces this very control by its ID.
+// baseline enforces this very rule by its ID.
 func (w *walk) sober() {
-	remedy, d := &w.control.Remedy, &w.decision
+	d := &w.decision
 	switch {
-	case remedy.Apply == nil && d.Mode.AtMost(baseline.Observe) != d.Mode:
-		d.Mode, d.Why = baseline.Observe, "the control only reports"
-	case remedy.Undo == nil && d.Mode == baseline.Enforce && !d.Explicit:
-		d.Mode, d.Why = baseline.Approve, "the change can't be undone, and no entry of the baseline enforces "+w.control.ID+" by its ID"
+	case !w.rule.changes() && d.Mode.AtMost(baseline.Observe) != d.Mode:
+		d.Mode, d.Why = baseline.Observe, "the "+w.rule.kind()+" only reports"
+	case !w.rule.reversible() && d.Mode == baseline.Enforce && !d.Explicit:
+		d.Mode, d.Why = baseline.Approve, "the change can't be undone, and no entry of the baseline enforces "+w.rule.id+" by its ID"
 	}
 }
 
@@ -73,8 +79,12 @@ func (w *walk) report(c *ledger.Case) {
 	w.result.Changes = alert.FromCase(c).Changes
 	if c.Held != "" {
 		w.result.Reason += " " + c.Held
-	} else if s := c.Last(); s != nil && s.Error != "" {
-		w.result.Reason += " " + s.Error
+		return
+	}
+	for _, s := range c.Current() {
+		if s.Error != "" {
+			w.result.Reason += " " + s.Error
+		}
 	}
 }
 
@@ -104,9 +114,9 @@ func (w *walk) alertHeld(ctx context.Context, gate *gateError) {
 		reason = gate.change.Reason
 	}
 	_, err := w.tell(ctx, alert.Alert{
-		Schema: alert.Schema, ID: w.origin.ID + "-" + w.control.ID + "-" + string(control.Held),
-		Outcome: control.Held, Severity: w.control.Severity, Reason: reason, Error: cloud.Reason(gate.err),
-		Mode: string(w.decision.Mode), Control: w.control.ID, Target: &w.target, ARN: w.control.ARN(w.target),
+		Schema: alert.Schema, ID: w.origin.ID + "-" + w.rule.id + "-" + string(control.Held),
+		Outcome: control.Held, Severity: w.rule.severity, Reason: reason, Error: cloud.Reason(gate.err),
+		Mode: string(w.decision.Mode), Control: w.rule.id, Target: &w.subject, ARN: w.rule.ARN(w.subject),
 		Account: w.target.Account, Region: w.target.Region, Event: w.origin, Actor: w.actor,
 		Changes: []alert.Change{},
 	})
@@ -115,57 +125,23 @@ func (w *walk) alertHeld(ctx context.Context, gate *gateError) {
 	}
 }
 
-func (w *walk) newCase(gates ledger.Gates, change *control.Change) *ledger.Case {
+// newCase is the case of what was found.
+func (w *walk) newCase(gates ledger.Gates, p *plan) *ledger.Case {
 	now := time.Now().UTC()
 	c := &ledger.Case{
 		Version: ledger.CaseVersion, ID: ledger.NewID(now),
-		Control: w.control.ID, Severity: w.control.Severity, Target: w.target, ARN: w.control.ARN(w.target),
+		Control: w.rule.id, Severity: w.rule.severity, Target: w.target, ARN: w.rule.ARN(w.subject),
 		Mode: string(w.decision.Mode), Baseline: w.Baseline.Digest, Decided: w.decided(gates),
-		Event: w.origin, Actor: w.actor, Opened: now, Previous: gates.Latest,
+		Event: w.origin, Actor: w.actor, Opened: now, Previous: gates.Latest, Drill: w.drill, Steps: w.steps(p),
 	}
-	if change != nil {
+	if f := w.finding; f != nil {
+		c.Findings, c.Reason = []ledger.Finding{*f}, f.Title
+		return c
+	}
+	if change := p.change(); change != nil {
 		c.Reason = change.Reason
-		c.Steps = []ledger.Step{w.step(change)}
 	}
 	return c
-}
-
-func (w *walk) step(change *control.Change) ledger.Step {
-	return ledger.Step{
-		Remedy: w.control.Remedy.Name, Reason: change.Reason,
-		Before: change.Before, After: change.After, Digest: change.Digest(),
-		Irreversible: w.control.Remedy.Undo == nil,
-	}
-}
-
-// verifyWaits are the waits before each read that verifies a change: AWS's
-// reads may lag behind its writes, by seconds for S3 settings and IAM. 30 s in all.
-var verifyWaits = []time.Duration{
-	0, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
-	4 * time.Second, 7 * time.Second, 15250 * time.Millisecond,
-}
-
-// verify plans again until that finds nothing to do.
-func (w *walk) verify(ctx context.Context, session *cloud.Session, step *ledger.Step) {
-	for _, wait := range verifyWaits {
-		if !pause(ctx, wait) {
-			break
-		}
-		change, err := w.control.Remedy.Plan(ctx, session, w.target)
-		switch {
-		case errors.Is(err, control.ErrGone):
-			step.Outcome, step.Error = control.Gone, "the resource was deleted after it was changed"
-			return
-		case err != nil:
-			step.Error = "The change was made, but it can't be read back: " + cloud.Reason(err)
-		case change == nil:
-			step.Outcome, step.Error, step.Verified = control.Remediated, "", time.Now().UTC()
-			return
-		default:
-			step.Error = "The change was made, but reading it back shows: " + change.Reason
-		}
-	}
-	step.Outcome = control.Failed
 }
 
 // lease is until when a worker that works under ctx may hold a target: longer

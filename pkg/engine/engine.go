@@ -5,6 +5,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,10 +19,11 @@ import (
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// Engine handles events for the controls of one domain, or of all.
+// Engine handles events for the controls and runbooks of one domain, or of all.
 // It is safe for concurrent use.
 type Engine struct {
 	Controls []control.Control
+	Runbooks []control.Runbook
 	Baseline *baseline.Baseline
 	Sessions *cloud.Sessions
 	Facts    *facts.Facts
@@ -71,17 +74,34 @@ func (e *Engine) Handle(ctx context.Context, ev *event.Event) []Result {
 	if why := ev.Mismatch(); why != "" {
 		return []Result{e.refused(ctx, source(ev), actor(ev), why)}
 	}
-	var walks []walk
-	for i := range e.Controls {
-		for _, t := range e.Controls[i].Targets(ev) {
-			walks = append(walks, walk{
-				Engine: e, control: &e.Controls[i], target: t, origin: source(ev), actor: actor(ev), foreign: t.Foreign(ev),
-			})
-		}
-	}
+	walks := e.walks(ev)
 	if len(walks) == 0 {
 		return []Result{ignored(ev, "it concerns no control")}
 	}
+	results := runAll(ctx, walks)
+	if f, ok := ev.Detail.(*event.Finding); ok {
+		if why := untold(results); why != "" {
+			results = append(results, runAll(ctx, e.tellers(e.from(ev), ev, f, why))...)
+		}
+	}
+	return results
+}
+
+// untold says why nothing was done about a finding if no case tells of it:
+// whatever GuardDuty found is known to the operators in the end.
+func untold(results []Result) string {
+	var why []string
+	for _, r := range results {
+		if r.Case != "" || r.Retry != nil || r.Outcome != control.Compliant && r.Outcome != control.Gone {
+			return ""
+		}
+		why = append(why, fmt.Sprintf("%s found nothing to do on %s: %s.", r.Control, r.Target.ID, r.Reason))
+	}
+	return strings.Join(why, " ")
+}
+
+// runAll walks side by side.
+func runAll(ctx context.Context, walks []walk) []Result {
 	results := make([]Result, len(walks))
 	var side sync.WaitGroup
 	for i := range walks {

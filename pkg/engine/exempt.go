@@ -67,14 +67,14 @@ func (e *Engine) Unexempt(ctx context.Context, controlID, resource string, by le
 // exemptable says why there can be no exemption of a control and resource; the
 // answer is empty if there can.
 func (e *Engine) exemptable(controlID, resource string) (Answer, error) {
-	about := e.control(controlID)
+	about := e.rule(controlID)
 	switch {
 	case about == nil:
-		return misuse("there is no control %q in this function: `snapback controls` lists them", controlID)
+		return misuse("there is no control or runbook %q in this function: `snapback controls` lists them", controlID)
 	case len(resource) > ledger.MaxResource:
 		return misuse("the resource's ARN is longer than %d bytes", ledger.MaxResource)
 	case !about.Names(resource):
-		return misuse("%q is no ARN that %s knows: want one of its %s, such as %s", resource, about.ID, about.Type, about.Example())
+		return misuse("%q is no ARN that %s knows: want one of its %s, such as %s", resource, about.id, about.Type, about.Example())
 	}
 	return Answer{}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -55,7 +56,7 @@ func (w *walk) undo(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 	if err := w.Ledger.Undo(ctx, c, gates, w.worker, exemption); err != nil {
 		return Answer{}, err
 	}
-	failed := w.undoSteps(ctx, session, c, again)
+	left, failed := w.undoSteps(ctx, session, c, again)
 	if retryable(failed) { // it stays begun: what of it is done is not known
 		return Answer{Case: c}, w.release(ctx, c, failed)
 	}
@@ -66,7 +67,7 @@ func (w *walk) undo(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 	if failed != nil {
 		return w.notUndone(ctx, c, exemption, before, failed)
 	}
-	return w.undone(ctx, c, cmp.Or(exemption, before))
+	return w.undone(ctx, c, cmp.Or(exemption, before), left)
 }
 
 // undoable says why a case can't be undone; the answer is empty if it can.
@@ -76,7 +77,7 @@ func (w *walk) undoable(cmd Command, c *ledger.Case) (Answer, error) {
 	for _, s := range c.Steps {
 		if !s.Applied.IsZero() {
 			changed++
-			if s.Irreversible || w.control.Remedy.Undo == nil {
+			if remedy := w.rule.remedy(s.Remedy); s.Irreversible || remedy == nil || remedy.Undo == nil {
 				irreversible = s.Remedy
 			}
 		}
@@ -117,44 +118,57 @@ func (w *walk) exemptionFor(cmd Command, c *ledger.Case, gates ledger.Gates) *le
 		reason += ": " + cmd.Why
 	}
 	return &ledger.Exemption{
-		Control: c.Control, Resource: w.control.ARN(c.Target), Reason: reason, Owner: cmd.By.ARN,
+		Control: c.Control, Resource: w.rule.ARN(c.Target), Reason: reason, Owner: cmd.By.ARN,
 		Created: now, Until: now.Add(last), By: cmd.By, Case: c.ID,
 	}
 }
 
-// undoSteps undoes the steps, the last one first, and reads each back.
-func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.Case, again bool) error {
-	for i := len(c.Steps) - 1; i >= 0; i-- {
+// undoSteps undoes the steps, the last one first, and reads each back. What no
+// longer exists can't be put back: left says so, in a sentence each.
+func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.Case, again bool) (left []string, err error) {
+	for i := range slices.Backward(c.Steps) {
 		step := &c.Steps[i]
 		if step.Applied.IsZero() || !step.Undone.IsZero() {
 			continue
 		}
-		err := w.control.Remedy.Undo(ctx, session, step.Change(c.Target))
+		remedy := w.rule.remedy(step.Remedy)
+		err := remedy.Undo(ctx, session, c.Change(step))
 		var moved *control.MovedError
+		var lost *control.LeftError
+		step.Left = nil
 		switch {
 		case err == nil:
-			if err := w.verifyUndone(ctx, session, step); err != nil {
-				return err
+			if err := w.verifyUndone(ctx, session, remedy, step); err != nil {
+				return left, err
 			}
+		case errors.As(err, &lost):
+			step.Left = lost.Left
+		case errors.Is(err, control.ErrGone) && w.rule.runbook != nil:
+			step.Left = []string{"The resource no longer exists."}
 		case again && errors.As(err, &moved) && equalJSON(moved.Now, step.Before):
 			// The attempt before this one put it back.
 		default:
-			return err
+			return left, err
+		}
+		for _, l := range step.Left {
+			left = append(left, step.Remedy+": "+l)
 		}
 		step.Undone = time.Now().UTC()
 	}
-	return nil
+	return left, nil
 }
 
 // verifyUndone reads until a plan finds the state that was put back.
-func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, step *ledger.Step) error {
+func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, remedy *control.Remedy, step *ledger.Step) error {
 	var last error
 	for _, wait := range verifyWaits {
 		if !pause(ctx, wait) {
 			break
 		}
-		change, err := w.control.Remedy.Plan(ctx, session, w.target)
+		change, err := remedy.Plan(ctx, session, w.target)
 		switch {
+		case errors.Is(err, control.ErrGone) && w.rule.runbook != nil:
+			return nil // what was put back belongs to another resource than the target
 		case err != nil:
 			last = fmt.Errorf("what was there before was put back, but it can't be read back: %w", err)
 		case change != nil && equalJSON(change.Before, step.Before):
@@ -169,7 +183,7 @@ func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, step *l
 }
 
 // undone tells the operators of an undo and writes down how it ended.
-func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exemption) (Answer, error) {
+func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exemption, left []string) (Answer, error) {
 	c.Outcome, c.Until = control.Undone, exemption.Until
 	if err := w.tellCase(ctx, c); err != nil {
 		return Answer{Case: c}, w.release(ctx, c, err)
@@ -177,7 +191,11 @@ func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exe
 	c.Begun().Result = string(control.Undone)
 	a, _ := done("undone: what was there before case %s is back, and %s is exempt from %s until %s",
 		c.ID, c.ARN, c.Control, exemption.Until.UTC().Format(time.RFC3339))
-	a.Case, a.Exemption = c, exemption
+	if len(left) > 0 {
+		a.Reason = fmt.Sprintf("undone as far as that was possible, and %s is exempt from %s until %s. Not put back: %s",
+			c.ARN, c.Control, exemption.Until.UTC().Format(time.RFC3339), strings.Join(left, " "))
+	}
+	a.Case, a.Exemption, a.Notes = c, exemption, left
 	return a, w.Ledger.Undone(ctx, c, w.worker, nil, nil)
 }
 
@@ -189,7 +207,12 @@ func (w *walk) notUndone(ctx context.Context, c *ledger.Case, exemption, before 
 	var moved *control.MovedError
 	if errors.As(failed, &moved) {
 		a.Reason = "nothing was undone: the resource is no longer as the case left it. Set by hand what it should be, and exempt it (`snapback exempt add`)"
-		remedy := c.Last().Remedy
+		remedy := ""
+		for i := range slices.Backward(c.Steps) { // the one that was refused
+			if s := &c.Steps[i]; remedy == "" && !s.Applied.IsZero() && s.Undone.IsZero() {
+				remedy = s.Remedy
+			}
+		}
 		a.Shown = &alert.Change{Remedy: remedy, Before: []byte(moved.Change.Before), After: []byte(moved.Change.After), Digest: moved.Change.Digest()}
 		a.Now = &alert.Change{Remedy: remedy, Before: []byte(moved.Change.Before), After: []byte(moved.Now)}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -16,15 +15,21 @@ import (
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// walk is the way of one control and target: of one event, or of an operator's
+// walk is the way of one rule and target: of one event, or of an operator's
 // command about a case.
 type walk struct {
 	*Engine
-	control  *control.Control
-	target   control.Target
-	origin   ledger.Event // the event that led here
-	actor    *event.Actor // who caused it; nil if the event names none
-	foreign  string       // why the event may not reach for the target; empty if it may
+	rule    *rule
+	target  control.Target
+	subject control.Target  // what is planned for: the target, but in a drill
+	origin  ledger.Event    // the event that led here
+	actor   *event.Actor    // who caused it; nil if the event names none
+	finding *ledger.Finding // the finding that led here; nil if none did
+	drill   bool            // the finding is a sample: nothing is changed
+	noMore  string          // why a finding is only told of
+	excused string          // why nothing is changed after a finding: an exemption
+	foreign string          // why the event may not reach for the target; empty if it may
+
 	decision baseline.Decision
 	worker   ledger.Worker
 	result   Result
@@ -54,7 +59,7 @@ func patiently(ctx context.Context, do func() error) error {
 func (w *walk) run(ctx context.Context) (result Result) {
 	ctx, recorder := cloud.Record(ctx)
 	w.result = Result{
-		Event: w.origin.ID, Control: w.control.ID, Target: &w.target, EventTime: w.origin.Time, Changes: []alert.Change{},
+		Event: w.origin.ID, Control: w.rule.id, Target: &w.subject, EventTime: w.origin.Time, Changes: []alert.Change{},
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,33 +82,92 @@ func (w *walk) way(ctx context.Context) error {
 	if err := w.decide(ctx); err != nil || w.ended() {
 		return err
 	}
-	change, gates, err := w.look(ctx)
+	if len(w.rule.steps) == 0 {
+		return w.tellOf(ctx)
+	}
+	p, gates, err := w.look(ctx)
+	defer p.wait()
 	switch {
-	case err != nil && !errors.Is(err, control.ErrGone):
+	case err != nil:
 		return w.unreadable(ctx, gates, err)
-	case gates.Taken() && (gates.Begun() || change != nil):
+	case gates.Taken() && (gates.Begun() || !p.nothing()):
 		return ledger.ErrBusy
 	case gates.Begun():
-		return w.takeOver(ctx, gates, change, err)
-	case change == nil:
-		return w.compliant(ctx, gates, err)
-	case w.exempt(gates):
-		return nil
+		return w.takeOver(ctx, gates, p)
+	case w.enforces() && w.hurries(gates) && p.urgentTodo():
+		return w.open(ctx, gates, w.newCase(gates, p), p)
 	}
-	return w.violation(ctx, gates, w.newCase(gates, change))
+	p.wait()
+	switch {
+	case w.drill:
+		return w.rehearse(ctx, gates, p)
+	case p.gone() != nil || p.nothing():
+		return w.compliant(ctx, gates, p.gone())
+	}
+	if why := w.exemption(gates); why != "" {
+		if w.finding == nil {
+			return w.end(control.Exempt, why)
+		}
+		w.excuse(why)
+	}
+	return w.violation(ctx, gates, p)
 }
 
+// rehearse records what would be done after a sample finding, and tells the
+// operators as of a drill.
+func (w *walk) rehearse(ctx context.Context, gates ledger.Gates, p *plan) error {
+	if err := p.transient(); err != nil {
+		return err
+	}
+	c := w.newCase(gates, p)
+	if p.gone() != nil {
+		c.Steps, c.Held = nil, "The sample names a resource that does not exist, so no change could be planned."
+	}
+	c.Closed, c.Ended = c.Opened, "a drill: nothing was changed"
+	return w.record(ctx, gates, c, control.Observed)
+}
+
+// tellOf records a finding about which nothing is done but to tell of it.
+func (w *walk) tellOf(ctx context.Context) error {
+	w.worker = ledger.NewWorker(lease(ctx))
+	gates, err := w.Ledger.Read(ctx, w.question())
+	if err != nil {
+		return &gateError{err: err}
+	}
+	c := w.newCase(gates, &plan{})
+	c.Held = w.noMore
+	c.Closed, c.Ended = c.Opened, "nothing is done about such a finding but to tell of it"
+	return w.record(ctx, gates, c, control.Observed)
+}
+
+// enforces reports whether the walk may make changes without asking.
+func (w *walk) enforces() bool { return w.decision.Mode == baseline.Enforce && !w.drill }
+
 // violation goes as far with a new case as its mode and the gates allow.
-func (w *walk) violation(ctx context.Context, gates ledger.Gates, c *ledger.Case) error {
-	switch w.decision.Mode {
-	case baseline.Enforce:
-		if held, err := w.hold(ctx, gates, c); held || err != nil {
+func (w *walk) violation(ctx context.Context, gates ledger.Gates, p *plan) error {
+	c := w.newCase(gates, p)
+	switch {
+	case !p.todo(), w.decision.Mode.AtMost(baseline.Observe) == w.decision.Mode:
+	case w.decision.Mode == baseline.Approve:
+		if err := p.transient(); err != nil {
+			return err // whoever approves is to see all
+		}
+		return w.await(ctx, gates, c)
+	default:
+		if h := w.held(gates); h != nil {
+			return w.hold(ctx, gates, c, h)
+		}
+		return w.open(ctx, gates, c, p)
+	}
+	if err := p.transient(); err != nil {
+		return err
+	}
+	if w.finding != nil && !p.todo() && gates.Live == nil {
+		if done, err := w.contained(ctx, gates, control.Partial); done || err != nil {
 			return err
 		}
-		return w.open(ctx, gates, c)
-	case baseline.Approve:
-		return w.await(ctx, gates, c)
 	}
+	c.Held = w.excused
 	if gates.Stop != nil {
 		c.Held = "Nothing is changed while Snapback is stopped: " + stopped(gates.Stop) + "."
 	}
@@ -114,7 +178,7 @@ func (w *walk) violation(ctx context.Context, gates ledger.Gates, c *ledger.Case
 // it was written, it is given free, so that the next delivery need not wait for
 // the lease to end. What the ledger refuses for good to write is not changed:
 // the operators are told as if it could not be asked.
-func (w *walk) open(ctx context.Context, gates ledger.Gates, c *ledger.Case) error {
+func (w *walk) open(ctx context.Context, gates ledger.Gates, c *ledger.Case, p *plan) error {
 	err := w.Ledger.Open(ctx, c, gates, w.worker)
 	switch {
 	case errors.Is(err, ledger.ErrBusy):
@@ -122,86 +186,99 @@ func (w *walk) open(ctx context.Context, gates ledger.Gates, c *ledger.Case) err
 	case err != nil:
 		return w.release(ctx, c, unwritten(c, err))
 	}
-	return w.restore(ctx, c)
-}
-
-// restore makes the change of an open case, reads it back, tells the operators
-// and closes the case. The alert goes out before the case is closed: a worker
-// killed between the two repeats the alert rather than losing it.
-func (w *walk) restore(ctx context.Context, c *ledger.Case) error {
-	session, err := w.session(ctx)
-	step := c.Last()
-	if err == nil {
-		err = w.control.Remedy.Apply(ctx, session, step.Change(c.Target))
-	}
-	switch {
-	case retryable(err):
-		step.Error = cloud.Reason(err)
-		return w.release(ctx, c, err)
-	case errors.Is(err, control.ErrGone):
-		step.Outcome, step.Error = control.Gone, "the resource was deleted before it could be changed"
-	case err != nil:
-		step.Outcome, step.Error = control.Failed, cloud.Reason(err)
-	default:
-		step.Applied = time.Now().UTC()
-		w.result.Contained = step.Applied
-		w.verify(ctx, session, step)
-	}
-	return w.settle(ctx, c)
+	return w.restore(ctx, c, p)
 }
 
 // takeOver finishes a case whose worker was killed or gave up. The first
 // Before stays: an undo leads back to where the case began.
-func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, change *control.Change, gone error) error {
-	var now string // the digest of the change as it is now, from the first Before
+func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error {
+	p.wait()
+	moved := "" // what an approved change has become
 	c, err := w.Ledger.TakeOver(ctx, gates.Live.Case, gates, w.worker, func(c *ledger.Case) {
-		if change != nil {
-			now = begunDigest(c, change)
-			if c.Begun() == nil {
-				c.Last().After, c.Last().Digest = change.After, now
-			}
+		if w.finding != nil {
+			c.Saw(*w.finding)
 		}
+		moved = w.resume(c, p)
 	})
 	if err != nil {
 		return err
 	}
-	step, approved := c.Last(), c.Begun()
-	step.Error = ""
+	exempt := w.exemption(gates)
 	switch {
-	case gone != nil:
-		step.Outcome, step.Error = control.Gone, "the resource no longer exists"
-	case change == nil:
-		step.Outcome, step.Verified = control.Remediated, time.Now().UTC()
-		if step.Applied.IsZero() {
-			step.Applied = step.Verified // whoever made it did not live to note when
+	case p.gone() != nil:
+		for _, s := range c.Current() {
+			s.Outcome, s.Error = control.Gone, "the resource no longer exists"
 		}
-	case w.exempt(gates):
-		w.park(c, "the change was begun, and the resource is exempt now: "+w.result.Reason)
-	case gates.Stop != nil || approved == nil && w.decision.Mode != baseline.Enforce:
+	case !p.todo() && p.transient() == nil:
+	case exempt != "":
+		w.park(c, "the change was begun, and the resource is exempt now: "+exempt)
+	case gates.Stop != nil || c.Begun() == nil && w.decision.Mode != baseline.Enforce:
 		w.park(c, "the change was begun, and the mode is now "+string(w.decision.Mode)+": "+w.decision.Why)
-	case now != c.Digest():
-		w.park(c, "the change was approved and begun, and the resource has moved since: "+change.Reason)
+	case moved != "":
+		w.park(c, "the change was approved and begun, and the resource has moved since: "+moved)
 	default:
-		return w.restore(ctx, c)
+		return w.restore(ctx, c, p)
 	}
 	return w.settle(ctx, c)
 }
 
-// begunDigest is the digest of the change that leads from where a case began to
+// resume brings the steps of a case that was begun to where a new plan stands,
+// and says what an approved change has become if it would be another one now.
+// What is approved does not change.
+func (w *walk) resume(c *ledger.Case, p *plan) (moved string) {
+	now := time.Now().UTC()
+	for _, f := range p.steps {
+		s := c.Step(f.step.Remedy.Name)
+		if s == nil {
+			c.Steps = append(c.Steps, ledger.Step{Remedy: f.step.Remedy.Name})
+			s = &c.Steps[len(c.Steps)-1]
+		}
+		switch {
+		case f.todo() && s.Digest != "":
+			digest := begunDigest(c.Target, s, f.change)
+			if c.Begun() != nil && digest != s.Digest {
+				moved = f.change.Reason
+				continue
+			}
+			s.After, s.Digest, s.Outcome, s.Error = f.change.After, digest, "", ""
+		case f.todo() && c.Begun() != nil:
+			moved = f.change.Reason
+		case f.err != nil && s.Digest != "":
+			s.Outcome, s.Error = control.Unreadable, cloud.Reason(f.err)
+		case f.err == nil && len(s.After) > 0: // it is made
+			s.Outcome, s.Verified, s.Error, s.Left = control.Remediated, now, "", nil
+			if f.change != nil {
+				s.Left = f.change.Left
+			}
+			if s.Applied.IsZero() {
+				s.Applied = now // whoever made it did not live to note when
+			}
+		default:
+			*s = w.step(f)
+		}
+	}
+	return moved
+}
+
+// begunDigest is the digest of the change that leads from where a step began to
 // where a new plan would go.
-func begunDigest(c *ledger.Case, plan *control.Change) string {
-	return control.Change{Target: c.Target, Before: c.Last().Before, After: plan.After}.Digest()
+func begunDigest(t control.Target, s *ledger.Step, plan *control.Change) string {
+	return control.Change{Target: t, Before: s.Before, After: plan.After}.Digest()
 }
 
 // park holds a change that was begun and may not go on.
 func (w *walk) park(c *ledger.Case, why string) {
 	c.Gate, c.Held = ledger.GateMode, why
-	c.Last().Outcome, c.Last().Error = control.Held, why
+	for _, s := range c.Current() {
+		if s.Outcome == "" {
+			s.Outcome, s.Error = control.Held, why
+		}
+	}
 }
 
 // settle tells the operators how an open case ended, and closes it.
 func (w *walk) settle(ctx context.Context, c *ledger.Case) error {
-	c.Outcome = c.Last().Outcome
+	c.Outcome = overall(c)
 	w.report(c)
 	if c.Outcome.Alerts() {
 		if err := w.tellCase(ctx, c); err != nil {
@@ -290,6 +367,15 @@ func (w *walk) recordAgain(ctx context.Context, live *ledger.Live, c *ledger.Cas
 			return err
 		}
 	}
+	if w.finding != nil {
+		of, newType, err := w.saw(ctx, live.Case)
+		if err != nil {
+			return err
+		}
+		if newType && live.Alerted && send { // another threat to the same resource is news
+			return w.tellRecorded(ctx, of)
+		}
+	}
 	switch {
 	case live.Alerted || !send:
 		return nil
@@ -309,6 +395,39 @@ func (w *walk) tellRecorded(ctx context.Context, c *ledger.Case) error {
 	return w.Ledger.Alerted(ctx, c, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
 }
 
+// saw notes a finding in a case that is there already, and reports whether
+// findings of its type are new to it.
+func (w *walk) saw(ctx context.Context, id string) (c *ledger.Case, newType bool, err error) {
+	if c, err = w.Ledger.Case(ctx, id); err != nil {
+		return nil, false, err
+	}
+	more, newType := c.Saw(*w.finding)
+	if more {
+		err = w.Ledger.Note(ctx, c)
+	}
+	return c, newType, err
+}
+
+// contained ends the walk of a finding about a resource that this runbook has
+// contained, as far as it could: it came again, or another one did. The finding
+// is noted in the case. Not done: the resource was not contained by a case.
+func (w *walk) contained(ctx context.Context, gates ledger.Gates, outcome control.Outcome) (done bool, err error) {
+	if gates.Latest == "" {
+		return false, nil
+	}
+	c, err := w.Ledger.Case(ctx, gates.Latest)
+	if err != nil || c.Control != w.rule.id || c.Outcome != control.Remediated && c.Outcome != control.Partial {
+		return false, err
+	}
+	if more, _ := c.Saw(*w.finding); more {
+		if err := w.Ledger.Note(ctx, c); err != nil {
+			return false, err
+		}
+	}
+	w.result.Case = c.ID
+	return true, w.end(outcome, "contained by case "+c.ID)
+}
+
 // compliant ends a walk that found nothing to do, or nothing at all.
 func (w *walk) compliant(ctx context.Context, gates ledger.Gates, gone error) error {
 	outcome, reason := control.Compliant, "as the baseline wants it"
@@ -316,10 +435,15 @@ func (w *walk) compliant(ctx context.Context, gates ledger.Gates, gone error) er
 		outcome, reason = control.Gone, "the resource no longer exists"
 	}
 	if live := gates.Live; live != nil {
-		if err := w.Ledger.Resolve(ctx, w.control.ID, w.target, *live, "found "+string(outcome)); err != nil {
+		if err := w.Ledger.Resolve(ctx, w.rule.id, w.target, *live, "found "+string(outcome)); err != nil {
 			return err
 		}
 		w.result.Case = live.Case
+	}
+	if w.finding != nil && gone == nil {
+		if done, err := w.contained(ctx, gates, outcome); done || err != nil {
+			return err
+		}
 	}
 	return w.end(outcome, reason)
 }
@@ -331,7 +455,7 @@ func (w *walk) unreadable(ctx context.Context, gates ledger.Gates, err error) er
 	if errors.As(err, &gate) || retryable(err) || gates.Begun() {
 		return err // a change that was begun is not given up for another outcome
 	}
-	c := w.newCase(gates, nil)
+	c := w.newCase(gates, &plan{})
 	c.Reason = cloud.Reason(err)
 	return w.record(ctx, gates, c, control.Unreadable)
 }
@@ -340,37 +464,6 @@ func (w *walk) unreadable(ctx context.Context, gates ledger.Gates, err error) er
 func (w *walk) refuse(ctx context.Context) error {
 	_ = w.end(control.Refused, w.foreign)
 	return w.alertRefused(ctx, w.origin, w.actor, w.foreign)
-}
-
-// recently is longer than a plan takes and the clocks of two workers differ.
-const recently = 30 * time.Second
-
-// look plans and reads the gates side by side, and weakens the decision by what
-// the gates say. A violation whose gates can't be read is a *gateError; without
-// a violation the gates don't matter.
-func (w *walk) look(ctx context.Context) (*control.Change, ledger.Gates, error) {
-	w.worker = ledger.NewWorker(lease(ctx))
-	var gates ledger.Gates
-	var gateErr error
-	var side sync.WaitGroup
-	side.Go(func() { gates, gateErr = w.Ledger.Read(ctx, w.question()) })
-	session, err := w.session(ctx)
-	var change *control.Change
-	if err == nil {
-		change, err = w.control.Remedy.Plan(ctx, session, w.target)
-	}
-	side.Wait()
-	if change != nil && gateErr == nil && time.Since(gates.Released) < recently {
-		// Another worker left the target while this plan was made, perhaps: its
-		// change may not be in it. This plan is younger than the gates, and the case
-		// opens only if nobody came and went since they were read.
-		change, err = w.control.Remedy.Plan(ctx, session, w.target)
-	}
-	if gateErr != nil && (change != nil || err != nil && !errors.Is(err, control.ErrGone)) {
-		return nil, gates, &gateError{change, gateErr}
-	}
-	w.weaken(gates)
-	return change, gates, err
 }
 
 func (w *walk) session(ctx context.Context) (*cloud.Session, error) {
@@ -391,9 +484,11 @@ func unwritten(c *ledger.Case, err error) error {
 		return err
 	}
 	var change *control.Change
-	if step := c.Last(); step != nil {
-		of := step.Change(c.Target)
-		change = &of
+	for _, s := range c.Current() {
+		if s.Digest != "" && change == nil {
+			of := c.Change(s)
+			change = &of
+		}
 	}
 	return &gateError{change, err}
 }

@@ -84,7 +84,7 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("read the baseline: %w", err)
 	}
-	b, problems := baseline.ParseDeployed(c.Baseline, data, domain.Controls)
+	b, problems := baseline.ParseDeployed(c.Baseline, data, domain)
 	if b == nil {
 		return nil, problems
 	}
@@ -95,6 +95,7 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 	return &Function{
 		engine: &engine.Engine{
 			Controls: domain.Controls,
+			Runbooks: domain.Runbooks,
 			Baseline: b,
 			Sessions: cloud.NewSessions(cfg, c.Role, domain.Name),
 			Facts:    facts.New(cfg),

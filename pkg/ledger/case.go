@@ -3,10 +3,13 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,13 +26,13 @@ import (
 // is added.
 const CaseVersion = 1
 
-// Case is one violation and all that was done about it. Cases are kept for
-// years and hold no secrets.
+// Case is one violation or threat and all that was done about it. Cases are
+// kept for years and hold no secrets.
 type Case struct {
 	Version int    `json:"version"`
-	ID      string `json:"case"` // "20261122-7k3m9x2q": the day and eight random characters
-	Control string `json:"control"`
-	// Severity is the control's, in Security Hub's words.
+	ID      string `json:"case"`    // "20261122-7k3m9x2q": the day and eight random characters
+	Control string `json:"control"` // the ID of the control or, after a finding, of the runbook
+	// Severity is the control's, or the finding's, in Security Hub's words.
 	Severity control.Severity `json:"severity"`
 	Target   control.Target   `json:"target"`
 	ARN      string           `json:"arn"`
@@ -56,7 +59,14 @@ type Case struct {
 
 	Event Event        `json:"event"`
 	Actor *event.Actor `json:"actor,omitempty"`
-	Steps []Step       `json:"steps,omitempty"`
+	// Findings are the GuardDuty findings that the case is about, the one that led
+	// to it first; none where a control found a violation.
+	Findings []Finding `json:"findings,omitempty"`
+	// Drill says that the finding is a sample: nothing is ever changed.
+	Drill bool `json:"drill,omitempty"`
+	// Steps are the changes, in the order of the rule's remedies. Where one was
+	// planned again after it had been made, it is there twice: the last one counts.
+	Steps []Step `json:"steps,omitempty"`
 	// Rounds are, in a case that a tug of war holds, the changes before it.
 	Rounds []Round `json:"rounds,omitempty"`
 	// Commands are what operators did about the case, in the order in which they did.
@@ -132,10 +142,19 @@ type Step struct {
 	Reason string `json:"reason"`
 	// Before is the state when the case was opened. It stays the first one even
 	// if a crash left the change half made and another worker finished it.
-	Before json.RawMessage `json:"before"`
-	After  json.RawMessage `json:"after"`
-	// Digest names exactly this change of this target.
-	Digest   string          `json:"digest"`
+	Before json.RawMessage `json:"before,omitempty"`
+	// After is empty where there is nothing to change, or nothing that could be.
+	After json.RawMessage `json:"after,omitempty"`
+	// Digest names exactly this change of this target; empty where there is none,
+	// or none yet: see Ledger.Extend.
+	Digest string `json:"digest"`
+	// Touches are the ARNs of other resources that the change changes.
+	Touches []string `json:"touches,omitempty"`
+	// Left says, in a sentence each, what the change leaves open, or what an undo
+	// could not put back.
+	Left []string `json:"left,omitempty"`
+	// Facts is what the plan found besides, as JSON.
+	Facts    json.RawMessage `json:"facts,omitempty"`
 	Outcome  control.Outcome `json:"outcome,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	Applied  time.Time       `json:"applied,omitempty,omitzero"`
@@ -146,26 +165,56 @@ type Step struct {
 	Irreversible bool `json:"irreversible,omitempty"`
 }
 
-// Change is the step's change of the case's target.
-func (s Step) Change(t control.Target) control.Change {
-	return control.Change{Target: t, Reason: s.Reason, Before: s.Before, After: s.After}
+// Change is a step's change of the case's target.
+func (c *Case) Change(s *Step) control.Change {
+	change := control.Change{
+		Target: c.Target, Reason: s.Reason, Before: s.Before, After: s.After, Touches: s.Touches, Left: s.Left, Facts: s.Facts, Case: c.ID,
+	}
+	if c.Threat() {
+		change.Finding = c.Findings[0].ID
+	}
+	return change
 }
 
-// Digest names the change that the case proposes or made: its last step's;
-// empty where none could be planned.
+// Digest names what the case proposes or made: the digest of its change or, of
+// several, that of their digests in order; empty where none could be planned.
 func (c *Case) Digest() string {
-	if s := c.Last(); s != nil {
-		return s.Digest
+	current := c.Current()
+	switch len(current) {
+	case 0:
+		return ""
+	case 1:
+		return current[0].Digest
 	}
-	return ""
+	h := sha256.New()
+	for _, s := range current {
+		_, _ = fmt.Fprintf(h, "%s:%s\n", s.Remedy, s.Digest)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Last is the step that the case is at; nil where none could be planned.
-func (c *Case) Last() *Step {
-	if len(c.Steps) == 0 {
-		return nil
+// Current are the steps that count: of each remedy the last one.
+func (c *Case) Current() []*Step {
+	var current []*Step
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		if at := slices.IndexFunc(current, func(had *Step) bool { return had.Remedy == s.Remedy }); at >= 0 {
+			current[at] = s
+			continue
+		}
+		current = append(current, s)
 	}
-	return &c.Steps[len(c.Steps)-1]
+	return current
+}
+
+// Step is the step that counts of a remedy; nil if there is none.
+func (c *Case) Step(remedy string) *Step {
+	for i := range slices.Backward(c.Steps) {
+		if c.Steps[i].Remedy == remedy {
+			return &c.Steps[i]
+		}
+	}
+	return nil
 }
 
 // Begun is the command that is being carried out, or was when its worker was
@@ -261,7 +310,7 @@ func (c *Case) item() map[string]types.AttributeValue {
 	steps, _ := item["steps"].(*types.AttributeValueMemberL)
 	for i, s := range c.Steps {
 		step := steps.Value[i].(*types.AttributeValueMemberM).Value
-		step["before"], step["after"] = str(string(s.Before)), str(string(s.After))
+		step["before"], step["after"], step["facts"] = str(string(s.Before)), str(string(s.After)), str(string(s.Facts))
 	}
 	for k, v := range caseKey(c.ID) {
 		item[k] = v
@@ -282,8 +331,11 @@ func fromItem(item map[string]types.AttributeValue) (*Case, error) {
 			if !ok {
 				return nil, damaged(item, errors.New("a step is no map"))
 			}
-			for _, key := range []string{"before", "after"} {
-				m.Value[key] = &types.AttributeValueMemberB{Value: []byte(text(m.Value[key]))}
+			for _, key := range []string{"before", "after", "facts"} {
+				state := text(m.Value[key])
+				if delete(m.Value, key); state != "" {
+					m.Value[key] = &types.AttributeValueMemberB{Value: []byte(state)}
+				}
 			}
 		}
 	}

@@ -101,7 +101,13 @@ type Live struct {
 	// Until is until when it waits for an answer or a denial holds, in ms since
 	// 1970; 0: for good.
 	Until int64 `dynamodbav:"until"`
+	// TTL is when DynamoDB may delete the item, in seconds since 1970; 0: never.
+	TTL int64 `dynamodbav:"ttl,omitempty"`
 }
+
+// findingLife is how long GuardDuty keeps a finding, and may send it again.
+// Source: GuardDuty user guide, "Understanding GuardDuty findings" (90 days).
+const findingLife = 90 * 24 * time.Hour
 
 // Over reports whether the time is over that the case waits for an answer, or
 // that its denial holds.
@@ -188,6 +194,19 @@ func (l *Ledger) Release(ctx context.Context, c *Case, w Worker) error {
 	return l.transact(ctx, "release case "+c.ID, []types.TransactWriteItem{l.update(c), l.unlock(c, w)})
 }
 
+// Extend writes down more of an open case that the worker holds, before what it
+// adds is changed. ErrBusy: the worker holds it no longer.
+func (l *Ledger) Extend(ctx context.Context, c *Case, w Worker) error {
+	return l.transact(ctx, "extend case "+c.ID, []types.TransactWriteItem{
+		l.update(c),
+		{ConditionCheck: &types.ConditionCheck{
+			TableName: aws.String(l.table), Key: lockKey(c.Target),
+			ConditionExpression:       aws.String("worker = :worker"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":worker": str(w.ID)},
+		}},
+	})
+}
+
 // Close ends a case that the worker holds: with its outcome, no longer live,
 // the target free. One that was begun and is now held stays live.
 func (l *Ledger) Close(ctx context.Context, c *Case, w Worker) error {
@@ -247,11 +266,17 @@ func (l *Ledger) Undone(ctx context.Context, c *Case, w Worker, withdraw, before
 // awaiting-approval, denied, held, unreadable): a new one, or one that was read
 // and now says something else. It stays live until the resource is found
 // compliant or another case supersedes it. Whoever recorded it has until
-// alertBy to tell the operators; zero: they need not be told. ErrBusy: someone
-// else was faster.
+// alertBy to tell the operators; zero: they need not be told. A case that is
+// closed already, since there is nothing that could be found compliant, is only
+// known again for as long as GuardDuty keeps a finding. ErrBusy: someone else was
+// faster.
 func (l *Ledger) Record(ctx context.Context, c *Case, g Gates, alertBy time.Time) error {
-	c.State = State(c.Outcome)
-	live := Live{Case: c.ID, State: c.State, Digest: c.news(), Alerted: alertBy.IsZero()}
+	live := Live{Case: c.ID, State: State(c.Outcome), Digest: c.news(), Alerted: alertBy.IsZero()}
+	if c.Closed.IsZero() {
+		c.State = live.State
+	} else {
+		live.TTL = c.Closed.Add(findingLife).Unix()
+	}
 	if !alertBy.IsZero() {
 		live.AlertLease = alertBy.UnixMilli()
 	}
