@@ -9,7 +9,6 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/baseline"
 	"github.com/snapback-aws/snapback/pkg/control"
-	"github.com/snapback-aws/snapback/pkg/controls"
 )
 
 func newBaseline() *cobra.Command {
@@ -41,7 +40,7 @@ func checkBaseline(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return misuse("baseline check: %w", err)
 	}
-	b, problems := baseline.Parse(file, data, controls.Domains(), time.Now())
+	b, problems := baseline.Parse(file, data, domains(), time.Now())
 	out, asJSON := cmd.OutOrStdout(), output(cmd) == "json"
 	for _, p := range problems {
 		if asJSON {
@@ -69,8 +68,8 @@ func loadBaseline(cmd *cobra.Command, file string) (*baseline.Baseline, []contro
 	if err != nil {
 		return nil, nil, misuse("%s: --baseline: %w", name(cmd), err)
 	}
-	domains := controls.Domains()
-	b, problems := baseline.Parse(file, data, domains, time.Now())
+	all := domains()
+	b, problems := baseline.Parse(file, data, all, time.Now())
 	for _, p := range problems {
 		if err := printf(cmd.ErrOrStderr(), "%s\n", p); err != nil {
 			return nil, nil, err
@@ -79,5 +78,5 @@ func loadBaseline(cmd *cobra.Command, file string) (*baseline.Baseline, []contro
 	if b == nil {
 		return nil, nil, fmt.Errorf("%s: nothing was done: the baseline file %s has faults", name(cmd), file)
 	}
-	return b, domains, nil
+	return b, all, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,14 +57,14 @@ func readCase(cmd *cobra.Command, l *ledger.Ledger, table, id string) (*ledger.C
 	return c, nil
 }
 
-// checkFilter says what is wrong with an account or a control to choose cases
-// by; either may be empty.
+// checkFilter says what is wrong with an account or a control or runbook to
+// choose cases by; either may be empty.
 func checkFilter(cmd *cobra.Command, account, controlID string) error {
 	switch {
 	case account != "" && !event.IsAccount(account):
 		return misuse("%s: --account %q: want a 12-digit account number", name(cmd), account)
 	case controlID != "" && domainOf(controlID) == "":
-		return misuse("%s: --control %q: there is no such control: `snapback controls` lists them", name(cmd), controlID)
+		return misuse("%s: --control %q: there is no such control or runbook: `snapback controls` lists them", name(cmd), controlID)
 	}
 	return nil
 }
@@ -90,28 +91,37 @@ func takes(c *ledger.Case) []string {
 		return []string{engine.Undo}
 	}
 	names := engine.WaitsFor(c)
-	if c.State == "" && made(c) && !irreversible(c) && c.Outcome != control.Undone && c.Outcome != control.Gone {
+	changed := made(c)
+	if c.State == "" && len(changed) > 0 && !slices.ContainsFunc(changed, irreversible) && c.Outcome != control.Undone && c.Outcome != control.Gone {
 		names = append(names, engine.Undo)
 	}
 	return names
 }
 
-// made reports whether a change of the case is in force.
-func made(c *ledger.Case) bool {
-	for _, s := range c.Steps {
-		if !s.Applied.IsZero() && s.Undone.IsZero() {
-			return true
+// made are the changes of a case that are in force.
+func made(c *ledger.Case) []*ledger.Step {
+	var all []*ledger.Step
+	for i := range c.Steps {
+		if s := &c.Steps[i]; !s.Applied.IsZero() && s.Undone.IsZero() {
+			all = append(all, s)
 		}
 	}
-	return false
+	return all
 }
 
-// irreversible reports whether a change of the case can't be undone.
-func irreversible(c *ledger.Case) bool {
-	for _, s := range c.Steps {
-		if s.Irreversible {
-			return true
-		}
+// irreversible reports whether a step's change can't be undone.
+func irreversible(s *ledger.Step) bool { return s.Irreversible && len(s.After) > 0 }
+
+// final reports whether what a case changes, or would, can't be undone.
+func final(c *ledger.Case) bool { return slices.ContainsFunc(c.Current(), irreversible) }
+
+// kind is what else a case is than a violation that a control found.
+func kind(c *ledger.Case) string {
+	switch {
+	case c.Drill:
+		return "drill"
+	case c.Threat():
+		return "threat"
 	}
-	return false
+	return ""
 }

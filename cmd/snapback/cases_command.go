@@ -13,7 +13,6 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/control"
-	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -76,7 +75,7 @@ func newCasesUndo(table *string) *cobra.Command {
 			return give(cmd, *table, "", r)
 		},
 	}
-	cmd.Flags().StringVar(&last, "for", "24h", "how long the resource is exempt from the control: 36h or 7d")
+	cmd.Flags().StringVar(&last, "for", "24h", "how long the resource is exempt from the control or runbook: 36h or 7d")
 	cmd.Flags().StringVar(&why, "why", "", "the reason, which is written into the case and the exemption")
 	return cmd
 }
@@ -111,12 +110,12 @@ func give(cmd *cobra.Command, table, pinned string, r function.Request) error {
 	return verdict(cmd, a)
 }
 
-// showRequest prints the change that a command is about, before it is sent.
+// showRequest prints the changes that a command is about, before it is sent.
 func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
-	final := command != engine.Deny && irreversible(c)
+	forGood := command != engine.Deny && final(c)
 	switch {
 	case output(cmd) != "json":
-	case final:
+	case forGood:
 		return printf(cmd.ErrOrStderr(), "%s\n", irreversibleText)
 	default:
 		return nil
@@ -133,23 +132,43 @@ func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
 			return err
 		}
 	}
-	for i := range c.Steps {
-		if err := showStep(w, &c.Steps[i]); err != nil {
+	if c.Threat() {
+		after := "After " + plain(c.Findings[0].Type, columns) + ": severity " + rated(&c.Findings[0])
+		if more := len(c.Findings) - 1; more > 0 {
+			after += ", and " + plural(more, "more finding")
+		}
+		if err := printf(w, "%s\n", after); err != nil {
 			return err
 		}
 	}
-	if final {
+	for _, s := range requested(c, command) {
+		if err := showStep(w, c, s, stepHead(s), false); err != nil {
+			return err
+		}
+	}
+	if forGood {
 		return printf(w, "\n%s\n\n", irreversibleText)
 	}
 	return printf(w, "\n")
 }
 
-// ask hands a command about a case to the function of its control's domain, with
-// the digest of the change that was shown.
+// requested are the steps that a command is about, in the order in which they
+// are made or put back.
+func requested(c *ledger.Case, command string) []*ledger.Step {
+	if command != engine.Undo {
+		return c.Current()
+	}
+	steps := made(c)
+	slices.Reverse(steps)
+	return steps
+}
+
+// ask hands a command about a case to the function of its domain, with the
+// digest of the changes that were shown.
 func ask(cmd *cobra.Command, cfg aws.Config, c *ledger.Case, r function.Request) (engine.Answer, error) {
 	domain := domainOf(c.Control)
 	if domain == "" {
-		return engine.Answer{}, fmt.Errorf("%s: case %s is about %s, a control that version %s of the command line does not know: use the one that is deployed",
+		return engine.Answer{}, fmt.Errorf("%s: case %s is about %s, a control or runbook that version %s of the command line does not know: use the one that is deployed",
 			name(cmd), c.ID, plain(c.Control, 100), version)
 	}
 	r.Case, r.Digest = c.ID, c.Digest()
@@ -166,39 +185,68 @@ func printAnswer(cmd *cobra.Command, command string, c *ledger.Case, a engine.An
 	case a.Verdict == engine.Done:
 		return resultLine(w, c, a)
 	}
-	return showMoved(w, command, a)
+	return showMoved(w, command, c, a)
 }
 
-// resultLine says how a case stands now, and what came of the command.
+// resultLine says how a case stands now, and what came of the command; of what
+// could not be put back, each on a line.
 func resultLine(w io.Writer, c *ledger.Case, a engine.Answer) error {
 	if a.Case != nil {
 		c = a.Case
 	}
 	standing := engine.Standing(c)
-	return printf(w, "%s  %s  %s\n", c.ID, standing, plain(strings.TrimPrefix(a.Reason, standing+": "), 1000))
-}
-
-// showMoved prints what the operator was shown and what there is now, where the
-// two differ and so nothing was done.
-func showMoved(w io.Writer, command string, a engine.Answer) error {
-	if a.Shown == nil || a.Now == nil {
-		return nil
+	text := strings.TrimPrefix(a.Reason, standing+": ")
+	if len(a.Notes) > 0 {
+		text, _, _ = strings.Cut(text, notPutBack)
 	}
-	if command == engine.Undo {
-		return details(w, "", []detail{
-			{"before", wholeState(a.Shown.Before)}, {"after", wholeState(a.Shown.After)}, {"now", wholeState(a.Now.After)},
-		})
+	if err := printf(w, "%s  %s  %s\n", c.ID, standing, plain(text, 1000)); err != nil {
+		return err
 	}
-	for _, shown := range []struct {
-		when string
-		what *alert.Change
-	}{{"You were shown", a.Shown}, {"It would be now", a.Now}} {
-		if err := printf(w, "%s:\n", shown.when); err != nil {
+	for _, note := range a.Notes {
+		if err := printf(w, "  not put back: %s\n", plain(note, 1000)); err != nil {
 			return err
 		}
-		if err := details(w, "  ", []detail{
-			{"before", wholeState(shown.what.Before)}, {"after", wholeState(shown.what.After)}, {"digest", control.ShortDigest(shown.what.Digest)},
-		}); err != nil {
+	}
+	return nil
+}
+
+// notPutBack begins, in the reason of an undo, what its notes say one by one.
+const notPutBack = ". Not put back: "
+
+// showMoved prints what the operator was shown and what there is now, where the
+// two differ and so nothing was done; of several steps, of the one that differs.
+func showMoved(w io.Writer, command string, c *ledger.Case, a engine.Answer) error {
+	if a.Now == nil {
+		return nil
+	}
+	digest := func(of *alert.Change) string { return control.ShortDigest(of.Digest) }
+	if several(c) {
+		digest = func(*alert.Change) string { return "" } // it is not what a yes is given to
+		was := "was shown"
+		if command == engine.Undo {
+			was = "the case left it"
+		}
+		if err := printf(w, "%s is not as %s:\n", a.Now.Remedy, was); err != nil {
+			return err
+		}
+	}
+	shown := cmp.Or(a.Shown, &alert.Change{}) // the case had no such step
+	if command == engine.Undo {
+		return details(w, "", []detail{
+			{"before", wholeState(shown.Before)}, {"after", wholeState(shown.After)}, {"now", wholeState(a.Now.After)},
+		})
+	}
+	for _, of := range []struct {
+		when string
+		what *alert.Change
+	}{{"You were shown", shown}, {"It would be now", a.Now}} {
+		if err := printf(w, "%s:\n", of.when); err != nil {
+			return err
+		}
+		if err := details(w, "  ", told(
+			detail{"before", wholeState(of.what.Before)}, detail{"after", wholeState(of.what.After)},
+			detail{"digest", digest(of.what)},
+		)); err != nil {
 			return err
 		}
 	}
@@ -213,7 +261,7 @@ func newCasesExpire() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return each(controls.Domains(), func(d control.Domain) (bool, error) { return expire(cmd, cfg, d.Name) })
+			return each(domains(), func(d control.Domain) (bool, error) { return expire(cmd, cfg, d.Name) })
 		},
 	}
 }

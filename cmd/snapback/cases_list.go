@@ -34,7 +34,7 @@ var (
 		string(control.Denied), string(control.Observed), string(control.Unreadable),
 	}
 	outcomeWords = []string{
-		string(control.Remediated), string(control.Undone), string(control.Failed), string(control.AwaitingApproval),
+		string(control.Remediated), string(control.Partial), string(control.Undone), string(control.Failed), string(control.AwaitingApproval),
 		string(control.Denied), string(control.Expired), string(control.Held), string(control.Observed),
 		string(control.Unreadable), string(control.Gone), string(ledger.Open), string(ledger.Undoing),
 	}
@@ -63,7 +63,7 @@ func newCasesList(table *string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.account, "account", "", "only cases of this account")
-	f.StringVar(&o.control, "control", "", "only cases of this control")
+	f.StringVar(&o.control, "control", "", "only cases of this control or runbook")
 	f.StringVar(&o.outcome, "outcome", "", "only cases of this outcome: "+strings.Join(outcomeWords, ", "))
 	f.StringVar(&o.state, "state", "", "only live cases of this state: "+strings.Join(stateWords, ", "))
 	f.BoolVar(&o.open, "open", false, "only live cases")
@@ -264,15 +264,21 @@ func nextPage(cmd *cobra.Command, last *ledger.Case) string {
 
 // caseTable prints cases in columns no wider than a terminal: the control and
 // the resource are cut to what the others leave. The third column is the
-// caller's.
+// caller's; the one after it is left out where no case is a threat or a drill.
 func caseTable(w io.Writer, head string, value func(*ledger.Case) string, cases []*ledger.Case) error {
-	rows := [][]string{{"CASE", "UTC", head, "ACCOUNT", "CONTROL", "RESOURCE"}}
+	rows := [][]string{{"CASE", "UTC", head, "KIND", "ACCOUNT", "CONTROL", "RESOURCE"}}
 	for _, c := range cases {
 		rows = append(rows, []string{
-			c.ID, c.Opened.UTC().Format("Jan 02 15:04"), value(c), c.Target.Account, plain(c.Control, columns), plain(c.Target.ID, columns),
+			c.ID, c.Opened.UTC().Format("Jan 02 15:04"), value(c), kind(c), c.Target.Account, plain(c.Control, columns), plain(about(c), columns),
 		})
 	}
-	const controlColumn, resourceColumn, gap = 4, 5, 2
+	const kindColumn, gap = 3, 2
+	if !slices.ContainsFunc(cases, (*ledger.Case).Threat) {
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], kindColumn, kindColumn+1)
+		}
+	}
+	controlColumn, resourceColumn := len(rows[0])-2, len(rows[0])-1
 	room := columns
 	for i := range controlColumn {
 		room -= widest(rows, i) + gap
@@ -285,6 +291,15 @@ func caseTable(w io.Writer, head string, value func(*ledger.Case) string, cases 
 		row[resourceColumn] = plain(row[resourceColumn], room-control)
 	}
 	return table(w, rows)
+}
+
+// about is the resource of a case in one name. Of a case whose target is a
+// finding, it is what the finding is about.
+func about(c *ledger.Case) string {
+	if c.Target.Type == control.TypeFinding && c.Threat() {
+		return cmp.Or(c.Findings[0].Resource, c.Target.ID)
+	}
+	return c.Target.ID
 }
 
 // widest is the width of a column.

@@ -21,7 +21,7 @@ func newCasesRelease(table *string) *cobra.Command {
 	var o releaseOptions
 	cmd := &cobra.Command{
 		Use:   "release [CASE…]",
-		Short: "Make changes that are held: by their cases, or all of a control or an account",
+		Short: "Make changes that are held: by their cases, or all of a control, a runbook or an account",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filtered := o != releaseOptions{}
 			switch {
@@ -38,7 +38,7 @@ func newCasesRelease(table *string) *cobra.Command {
 			return o.release(cmd, *table, args)
 		},
 	}
-	cmd.Flags().StringVar(&o.control, "control", "", "all held cases of this control")
+	cmd.Flags().StringVar(&o.control, "control", "", "all held cases of this control or runbook")
 	cmd.Flags().StringVar(&o.account, "account", "", "all held cases of this account")
 	return cmd
 }
@@ -100,14 +100,14 @@ func showReleases(cmd *cobra.Command, cases []*ledger.Case) error {
 	} else if err := caseTable(w, "GATE", gateOf, cases); err != nil {
 		return err
 	}
-	var final []string
+	var forGood []string
 	for _, c := range cases {
-		if irreversible(c) {
-			final = append(final, c.ID)
+		if final(c) {
+			forGood = append(forGood, c.ID)
 		}
 	}
-	if len(final) > 0 {
-		end = "Changes that can't be undone: " + strings.Join(final, ", ") + "\n" + end
+	if len(forGood) > 0 {
+		end = "Changes that can't be undone: " + strings.Join(forGood, ", ") + "\n" + end
 	}
 	return printf(w, "%s", end)
 }
@@ -131,7 +131,7 @@ func releaseOne(cmd *cobra.Command, cfg aws.Config, c *ledger.Case) (bool, error
 	if output(cmd) == "json" {
 		err = printJSON(w, a)
 	} else if err = resultLine(w, c, a); err == nil {
-		err = showMoved(w, engine.Release, a)
+		err = showMoved(w, engine.Release, c, a)
 	}
 	return a.Verdict == engine.Done, err
 }

@@ -8,56 +8,102 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
 func newCasesShow(table *string) *cobra.Command {
-	return &cobra.Command{
+	var facts, live bool
+	cmd := &cobra.Command{
 		Use: "show CASE", Short: "Tell the story of one case, and what can be done about it", Args: want(1, 1, "the ID of one case"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := findLedger(cmd, *table)
+			cfg, l, err := connectLedger(cmd, *table)
 			if err != nil {
 				return err
 			}
 			c, err := readCase(cmd, l, *table, args[0])
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case output(cmd) == "json":
-				return printJSON(cmd.OutOrStdout(), c)
 			}
-			return showCase(cmd.OutOrStdout(), c)
+			s, unknown := story{Case: c}, error(nil)
+			if live {
+				s.Live, unknown = askLive(cmd, cfg, c)
+			}
+			if output(cmd) == "json" {
+				err = printJSON(cmd.OutOrStdout(), s)
+			} else {
+				err = s.print(cmd.OutOrStdout(), facts)
+			}
+			return cmp.Or(err, unknown)
 		},
 	}
+	cmd.Flags().BoolVar(&facts, "facts", false, "print the manifest of what was found besides, too (JSON has it always)")
+	cmd.Flags().BoolVar(&live, "live", false, "ask the function how what the case made stands now, such as snapshots")
+	return cmd
 }
 
-func showCase(w io.Writer, c *ledger.Case) error {
-	if err := details(w, "", caseDetails(c)); err != nil {
-		return err
+// story is a case and its JSON.
+type story struct {
+	*ledger.Case
+
+	// Live is how what the case made stands now, a line each; nil: nobody asked, or
+	// nobody answered.
+	Live []string `json:"live,omitzero"`
+}
+
+// askLive asks the function of the case's domain how what it made stands now.
+func askLive(cmd *cobra.Command, cfg aws.Config, c *ledger.Case) ([]string, error) {
+	a, err := ask(cmd, cfg, c, function.Request{Command: engine.Look})
+	if err == nil {
+		err = verdict(cmd, a)
 	}
-	for i := range c.Steps {
-		if err := showStep(w, &c.Steps[i]); err != nil {
-			return err
-		}
+	if err != nil {
+		return nil, err
 	}
-	if err := printf(w, "\n"); err != nil {
-		return err
+	return append([]string{}, a.Notes...), nil
+}
+
+func (s story) print(w io.Writer, facts bool) error {
+	return cmp.Or(
+		details(w, "", caseDetails(s.Case)),
+		showFindings(w, s.Case),
+		showSteps(w, s.Case, facts),
+		s.showLive(w),
+		printf(w, "\n"),
+		details(w, "", timeline(s.Case)),
+		showPossible(w, s.Case),
+	)
+}
+
+func (s story) showLive(w io.Writer) error {
+	if s.Live == nil {
+		return nil
 	}
-	if err := details(w, "", timeline(c)); err != nil {
-		return err
+	lines := []string{"nothing that takes its time"}
+	if len(s.Live) > 0 {
+		lines = nil
 	}
+	for _, note := range s.Live {
+		lines = append(lines, strings.ReplaceAll(wrap(plain(note, 600), columns-4), "\n", "\n    "))
+	}
+	return printf(w, "\nHow what it made stands now:\n  %s\n", strings.Join(lines, "\n  "))
+}
+
+// showPossible prints the commands that can be given now.
+func showPossible(w io.Writer, c *ledger.Case) error {
 	can := possible(c)
 	if len(can) > 0 {
 		if err := printf(w, "\nWhat can be done now:\n  %s\n", strings.Join(can, "\n  ")); err != nil {
 			return err
 		}
 	}
-	if irreversible(c) && (len(can) > 0 || made(c)) {
+	if final(c) && (len(can) > 0 || len(made(c)) > 0) {
 		return printf(w, "\n%s\n", irreversibleText)
 	}
 	return nil
@@ -78,7 +124,14 @@ func caseDetails(c *ledger.Case) []detail {
 	add("Held", c.Held, 600)
 	add("Until", until(c), columns)
 	add("Ended", c.Ended, 200)
-	add("Control", c.Control+" ("+string(c.Severity)+", mode "+c.Mode+")", 200)
+	if c.Drill {
+		add("Drill", "the finding is a sample, so nothing is ever changed", columns)
+	}
+	rule := "Control"
+	if c.Threat() {
+		rule = "Runbook"
+	}
+	add(rule, c.Control+" ("+string(c.Severity)+", mode "+c.Mode+")", 200)
 	add("Resource", c.Target.String(), 300)
 	add("ARN", c.ARN, 300)
 	add("Before it", c.Previous, columns)
@@ -101,27 +154,6 @@ func until(c *ledger.Case) string {
 		return ""
 	}
 	return moment(c.Until) + " " + means
-}
-
-// showStep prints a change and the states before and after it.
-func showStep(w io.Writer, s *ledger.Step) error {
-	const indent = "  "
-	of := []detail{{"before", wholeState(s.Before)}, {"after", wholeState(s.After)}, {"digest", control.ShortDigest(s.Digest)}}
-	if s.Error != "" {
-		of = append(of, detail{"error", wrap(plain(s.Error, 600), columns-len(indent)-8)})
-	}
-	if err := printf(w, "\n%s\n", s.Remedy); err != nil {
-		return err
-	}
-	return details(w, indent, of)
-}
-
-// wholeState is a state uncut, since a yes is given to all of it.
-func wholeState[T ~[]byte](v T) string {
-	if len(v) == 0 {
-		return "null"
-	}
-	return plain(string(v), len(v))
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
@@ -151,7 +183,11 @@ func timeline(c *ledger.Case) []detail {
 		all = append(all, given(command))
 	}
 	for _, s := range slices.Backward(c.Steps) {
-		all = append(all, happening{s.Undone, []string{s.Remedy + " undone: what was there before is back, and was read back"}})
+		undone := " undone: what was there before is back, and was read back"
+		if len(s.Left) > 0 {
+			undone = " undone as far as that was possible"
+		}
+		all = append(all, happening{s.Undone, []string{s.Remedy + undone}})
 	}
 	for _, a := range c.Alerts {
 		all = append(all, happening{a.At, []string{"alert " + a.ID}})

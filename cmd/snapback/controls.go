@@ -9,7 +9,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/snapback-aws/snapback/pkg/control"
-	"github.com/snapback-aws/snapback/pkg/controls"
 )
 
 // controlInfo is the JSON of a control.
@@ -56,26 +55,44 @@ func info(domain string, c *control.Control) (controlInfo, error) {
 	for _, t := range c.ConfigTypes() {
 		i.Triggers = append(i.Triggers, "config:"+t)
 	}
-	p := c.Remedy.Permissions
+	i.Permissions = append(i.Permissions, permissions(c.Remedy)...)
+	var err error
+	i.Params, err = paramsOf(c.ID, c.Params)
+	return i, err
+}
+
+// permissions are the calls of each of a remedy's steps.
+func permissions(r control.Remedy) []permission {
+	var all []permission
 	for _, step := range []struct {
 		name string
 		of   []control.Permission
-	}{{"list", p.List}, {"plan", p.Plan}, {"apply", p.Apply}, {"undo", p.Undo}} {
+	}{
+		{"list", r.Permissions.List}, {"plan", r.Permissions.Plan}, {"apply", r.Permissions.Apply},
+		{"undo", r.Permissions.Undo}, {"look", r.Permissions.Look},
+	} {
 		for _, p := range step.of {
-			i.Permissions = append(i.Permissions, permission{step.name, p.Call, p.Action, p.Resource})
+			all = append(all, permission{step.name, p.Call, p.Action, p.Resource})
 		}
 	}
-	if c.Params == nil {
-		return i, nil
+	return all
+}
+
+// paramsOf are the parameters of a control or a runbook by their names in the
+// baseline file.
+func paramsOf(id string, params any) (map[string]any, error) {
+	all := map[string]any{}
+	if params == nil {
+		return all, nil
 	}
-	text, err := yaml.Marshal(c.Params)
+	text, err := yaml.Marshal(params)
 	if err == nil {
-		err = yaml.Unmarshal(text, &i.Params)
+		err = yaml.Unmarshal(text, &all)
 	}
 	if err != nil {
-		return i, fmt.Errorf("print the parameters of %s: %w", c.ID, err)
+		return nil, fmt.Errorf("print the parameters of %s: %w", id, err)
 	}
-	return i, nil
+	return all, nil
 }
 
 // list is never null in JSON.
@@ -86,7 +103,7 @@ func newControls() *cobra.Command {
 		Use: "controls", Short: "List the controls", Args: want(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rows := [][]string{{"CONTROL", "SEVERITY", "DOMAIN", "WHAT HOLDS"}}
-			for _, d := range controls.Domains() {
+			for _, d := range domains() {
 				for i := range d.Controls {
 					c, err := info(d.Name, &d.Controls[i])
 					if err == nil && output(cmd) == "json" {
@@ -106,40 +123,36 @@ func newControls() *cobra.Command {
 	}
 }
 
-func newExplain() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain CONTROL", Short: "Tell all about one control", Args: want(1, 1, "the ID of one control"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, d := range controls.Domains() {
-				for i := range d.Controls {
-					if d.Controls[i].ID != args[0] {
-						continue
-					}
-					c, err := info(d.Name, &d.Controls[i])
-					switch {
-					case err != nil:
-						return err
-					case output(cmd) == "json":
-						return printJSON(cmd.OutOrStdout(), c)
-					}
-					return explain(cmd.OutOrStdout(), c)
-				}
-			}
-			return unknownControl(cmd, args[0])
-		},
-	}
-}
-
-// unknownControl names the controls that may be meant.
+// unknownControl names the controls and runbooks that may be meant.
 func unknownControl(cmd *cobra.Command, id string) error {
-	probe := &cobra.Command{SuggestionsMinimumDistance: 3} // cobra's measure of likeness
-	for _, c := range controls.All() {
-		probe.AddCommand(&cobra.Command{Use: c.ID, Run: func(*cobra.Command, []string) {}})
-	}
-	if like := probe.SuggestionsFor(id); len(like) > 0 {
+	if like := alike(id, names()); len(like) > 0 {
 		return misuse("%s: no control %q: did you mean %s?", name(cmd), id, oneOf(like))
 	}
 	return misuse("%s: no control %q: `snapback controls` lists them", name(cmd), id)
+}
+
+// names are the IDs of all controls and runbooks.
+func names() []string {
+	var all []string
+	for _, d := range domains() {
+		for i := range d.Controls {
+			all = append(all, d.Controls[i].ID)
+		}
+		for i := range d.Runbooks {
+			all = append(all, d.Runbooks[i].ID)
+		}
+	}
+	return all
+}
+
+// alike are those of some names that may be meant by another.
+func alike(name string, of []string) []string {
+	probe := &cobra.Command{SuggestionsMinimumDistance: 3} // cobra's measure of likeness
+	for _, n := range of {
+		probe.AddCommand(&cobra.Command{Use: n, Run: func(*cobra.Command, []string) {}})
+	}
+	like := probe.SuggestionsFor(name)
+	return like[:min(len(like), 3)]
 }
 
 func explain(w io.Writer, c controlInfo) error {
@@ -154,14 +167,8 @@ func explain(w io.Writer, c controlInfo) error {
 	if err := details(w, "", c.details()); err != nil {
 		return err
 	}
-	if len(c.Params) > 0 {
-		text, err := yaml.Marshal(c.Params)
-		if err != nil {
-			return err
-		}
-		if err := printf(w, "\nParameters, with their defaults:\n%s", text); err != nil {
-			return err
-		}
+	if err := explainParams(w, c.Params); err != nil {
+		return err
 	}
 	if err := printf(w, "\nLooked at after:\n  %s\n\n", strings.Join(c.Triggers, "\n  ")); err != nil {
 		return err
@@ -171,6 +178,17 @@ func explain(w io.Writer, c controlInfo) error {
 		rows = append(rows, []string{p.Step, p.Action, p.Call, p.Resource})
 	}
 	return table(w, rows)
+}
+
+func explainParams(w io.Writer, params map[string]any) error {
+	if len(params) == 0 {
+		return nil
+	}
+	text, err := yaml.Marshal(params)
+	if err != nil {
+		return err
+	}
+	return printf(w, "\nParameters, with their defaults:\n%s", text)
 }
 
 func (c controlInfo) details() []detail {

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
-	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
@@ -168,7 +167,7 @@ func (d *doctor) run(cmd *cobra.Command) error {
 		report.add(f)
 	}
 	var groups []<-chan finding
-	for _, domain := range controls.Domains() {
+	for _, domain := range domains() {
 		about := &domainDoctor{doctor: d, domain: domain.Name}
 		groups = append(groups, examine(cmd.Context(), domain.Name, about.checks(), maps.Clone(done)))
 	}

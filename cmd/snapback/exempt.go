@@ -17,7 +17,7 @@ import (
 )
 
 func newExempt() *cobra.Command {
-	return parent("exempt", "Let a control leave a resource alone until a time",
+	return parent("exempt", "Let a control or runbook leave a resource alone until a time",
 		newExemptAdd(), newExemptList(), newExemptRemove())
 }
 
@@ -27,7 +27,7 @@ type exemptionOptions struct{ control, resource, reason, owner, until string }
 func newExemptAdd() *cobra.Command {
 	var o exemptionOptions
 	cmd := &cobra.Command{
-		Use: "add", Short: "Exempt a resource from a control until a time", Args: want(0, 0, "no arguments"),
+		Use: "add", Short: "Exempt a resource from a control or runbook until a time", Args: want(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needFlags(cmd); err != nil {
 				return err
@@ -65,7 +65,7 @@ func newExemptRemove() *cobra.Command {
 }
 
 func (o *exemptionOptions) target(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.control, "control", "", "the control's ID")
+	cmd.Flags().StringVar(&o.control, "control", "", "the control's or runbook's ID")
 	cmd.Flags().StringVar(&o.resource, "resource", "", "the resource's ARN, without wildcards")
 }
 
@@ -84,7 +84,7 @@ func needFlags(cmd *cobra.Command) error {
 	return nil
 }
 
-// exempt has the control's function make or end an exemption.
+// exempt has the function of the domain make or end an exemption.
 func exempt(cmd *cobra.Command, command string, x ledger.Exemption) error {
 	domain := domainOf(x.Control)
 	if domain == "" {
@@ -161,7 +161,7 @@ func newExemptList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
-	f.StringVar(&o.control, "control", "", "only those from this control")
+	f.StringVar(&o.control, "control", "", "only those from this control or runbook")
 	f.StringVar(&o.endingWithin, "ending-within", "", "only those in force that end within a time (36h, 7d)")
 	f.BoolVar(&o.all, "all", false, "also those that have ended, or were replaced or removed")
 	return cmd

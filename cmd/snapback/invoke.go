@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
@@ -25,13 +27,17 @@ const invokeTimeout = 90 * time.Second
 // functionName is the deployed function of a domain.
 func functionName(domain string) string { return "snapback-" + domain }
 
-// domainOf is the domain of a control; empty if there is no such control.
-func domainOf(control string) string {
-	for _, d := range controls.Domains() {
-		for i := range d.Controls {
-			if d.Controls[i].ID == control {
-				return d.Name
-			}
+// domains are those that the commands know: all, but where a test puts its own
+// in their place.
+var domains = controls.Domains
+
+// domainOf is the domain of a control or a runbook; empty if there is neither
+// of that ID.
+func domainOf(id string) string {
+	for _, d := range domains() {
+		if slices.ContainsFunc(d.Controls, func(c control.Control) bool { return c.ID == id }) ||
+			slices.ContainsFunc(d.Runbooks, func(r control.Runbook) bool { return r.ID == id }) {
+			return d.Name
 		}
 	}
 	return ""

@@ -20,16 +20,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/control"
-	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
 func newReplay() *cobra.Command {
 	return &cobra.Command{
 		Use:   "replay PATH…",
-		Short: "Show offline which rules, controls and resources recorded events would reach",
+		Short: "Show offline which rules, controls or runbooks, and resources recorded events would reach",
 		Long: wrap("Read CloudTrail log files or recorded events from files and folders (- is standard input), gzipped or "+
-			"not, and show which rule, control and resource each would reach and who did it. No call is made. A damaged "+
+			"not, and show which rule, control or runbook, and resource each would reach and who did it. No call is made. A damaged "+
 			"file is reported and the rest still read; the exit code is then 1.", columns),
 		Args: want(1, math.MaxInt, "files or folders of events (- is standard input)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -90,15 +89,15 @@ type match struct {
 }
 
 func compileRules() []replayDomain {
-	var domains []replayDomain
-	for _, d := range controls.Domains() {
+	var all []replayDomain
+	for _, d := range domains() {
 		r := replayDomain{Domain: d, rules: d.Rules()}
 		for _, rule := range r.rules {
 			r.matchers = append(r.matchers, rule.Pattern.Matcher())
 		}
-		domains = append(domains, r)
+		all = append(all, r)
 	}
-	return domains
+	return all
 }
 
 func (r *replay) paths(in io.Reader, paths []string) error {
@@ -228,8 +227,8 @@ func (r *replay) print(rec record) error {
 	return nil
 }
 
-// match finds what an event would reach, a control only if a rule brings the
-// event to its function, or says why it would reach nothing.
+// match finds what an event would reach, a control or a runbook only if a rule
+// brings the event to its function, or says why it would reach nothing.
 func (r *replay) match(ev *event.Event) ([]match, string) {
 	matches, why := []match{}, "it concerns no control"
 	for _, d := range r.rules {
@@ -237,20 +236,49 @@ func (r *replay) match(ev *event.Event) ([]match, string) {
 		if rule < 0 {
 			continue
 		}
-		for i := range d.Controls {
-			for _, t := range d.Controls[i].Targets(ev) {
-				if foreign := t.Foreign(ev); foreign != "" {
-					why = foreign
-					continue
-				}
-				matches = append(matches, match{d.rules[rule].Name, d.Controls[i].ID, t})
+		for _, reached := range d.reached(ev) {
+			if foreign := reached.Target.Foreign(ev); foreign != "" {
+				why = foreign
+				continue
 			}
+			reached.Rule = d.rules[rule].Name
+			matches = append(matches, reached)
 		}
 	}
 	if len(matches) > 0 {
 		why = ""
 	}
 	return matches, why
+}
+
+// reached are the controls and runbooks of a domain that an event concerns, with
+// its targets. Runbooks that only tell of a finding do so where no other one
+// answers it.
+func (d *replayDomain) reached(ev *event.Event) []match {
+	var all, tellers []match
+	for i := range d.Controls {
+		for _, t := range d.Controls[i].Targets(ev) {
+			all = append(all, match{Control: d.Controls[i].ID, Target: t})
+		}
+	}
+	f, ok := ev.Detail.(*event.Finding)
+	if !ok {
+		return all
+	}
+	for i := range d.Runbooks {
+		book := &d.Runbooks[i]
+		of := &all
+		if len(book.Steps) == 0 {
+			of = &tellers
+		}
+		for _, t := range book.Answers(f) {
+			*of = append(*of, match{Control: book.ID, Target: t})
+		}
+	}
+	if len(all) == 0 {
+		return tellers
+	}
+	return all
 }
 
 // who is the actor of a record in one word: the role of a session, not the

@@ -114,7 +114,7 @@ func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
 			role = ""
 		}
 		engines = append(engines, &engine.Engine{
-			Controls: d.Controls, Baseline: b, Sessions: cloud.NewSessions(cfg, role, d.Name),
+			Controls: d.Controls, Runbooks: d.Runbooks, Baseline: b, Sessions: cloud.NewSessions(cfg, role, d.Name),
 			Facts: facts.New(cfg), Ledger: ledger.New(cfg, o.table), Alerts: alert.NewTopic(cfg, o.topic),
 		})
 	}
@@ -135,6 +135,7 @@ func runFile(cmd *cobra.Command, engines []*engine.Engine, file string) (bool, e
 		}
 		any = true
 		var results []engine.Result
+		var finding *event.Finding
 		if err != nil {
 			results = []engine.Result{{
 				Outcome: control.Refused, Reason: fmt.Sprintf("%s: %v", file, err), Changes: []alert.Change{}, Calls: []string{},
@@ -143,10 +144,11 @@ func runFile(cmd *cobra.Command, engines []*engine.Engine, file string) (bool, e
 			done := patience(cmd.ErrOrStderr(), "handling event "+plain(ev.ID, 60))
 			results = handle(context.WithoutCancel(cmd.Context()), engines, ev)
 			done()
+			finding, _ = ev.Detail.(*event.Finding)
 		}
 		for _, r := range results {
 			good = good && r.Retry == nil && fine(r.Outcome)
-			if err := printResult(cmd, r); err != nil {
+			if err := printResult(cmd, r, finding); err != nil {
 				return false, err
 			}
 		}
@@ -192,24 +194,37 @@ func handle(ctx context.Context, engines []*engine.Engine, ev *event.Event) []en
 // fine reports whether an outcome leaves nothing for the caller to look into.
 func fine(o control.Outcome) bool {
 	switch o {
-	case control.Failed, control.Held, control.Unreadable, control.Refused:
+	case control.Failed, control.Partial, control.Held, control.Unreadable, control.Refused:
 		return false
 	}
 	return true
 }
 
-func printResult(cmd *cobra.Command, r engine.Result) error {
+// handled is the JSON of how an event ended for one control or runbook and
+// target.
+type handled struct {
+	engine.Result
+
+	// Drill says that the event is a sample finding: nothing was changed.
+	Drill bool `json:"drill,omitempty"`
+}
+
+// printResult prints how an event ended, one that is a finding with its steps.
+func printResult(cmd *cobra.Command, r engine.Result, finding *event.Finding) error {
 	if r.Retry != nil {
 		if err := printf(cmd.ErrOrStderr(), "snapback: event %s is not done with; once this is mended, run it again: %s\n",
 			plain(r.Event, 80), plain(reason(r.Retry), 600)); err != nil {
 			return err
 		}
 	}
-	w := cmd.OutOrStdout()
+	w, drill := cmd.OutOrStdout(), finding != nil && finding.Sample
 	if output(cmd) == "json" {
-		return printJSON(w, r)
+		return printJSON(w, handled{r, drill})
 	}
 	head := strings.ToUpper(string(r.Outcome))
+	if drill {
+		head += " (drill)"
+	}
 	if r.Control != "" {
 		head += "  " + r.Control
 	}
@@ -221,8 +236,13 @@ func printResult(cmd *cobra.Command, r engine.Result) error {
 		return err
 	}
 	var of []detail
-	for _, c := range r.Changes {
-		of = append(of, detail{"before", stateText(c.Before)}, detail{"after", stateText(c.After)})
+	for i := range r.Changes {
+		c := &r.Changes[i]
+		if finding == nil {
+			of = append(of, detail{"before", stateText(c.Before)}, detail{"after", stateText(c.After)})
+		} else if err := printStep(w, c); err != nil {
+			return err
+		}
 	}
 	if r.Case != "" {
 		of = append(of, detail{"case", r.Case})
@@ -232,6 +252,22 @@ func printResult(cmd *cobra.Command, r engine.Result) error {
 	}
 	made := fmt.Sprintf("%d %s", len(r.Calls), strings.Join(r.Calls, " "))
 	return details(w, indent, append(of, detail{"calls", wrap(strings.TrimSpace(made), columns-10)}))
+}
+
+// printStep prints one of several changes.
+func printStep(w io.Writer, c *alert.Change) error {
+	if err := printf(w, "  %s\n", strings.TrimSpace(c.Remedy+"  "+string(c.Outcome))); err != nil {
+		return err
+	}
+	of := []detail{{"why", lines(c.Reason)}}
+	switch {
+	case c.Digest == "": // there is nothing to do, or it could not be planned
+	case len(c.After) == 0:
+		of = append(of, detail{"found", stateText(c.Before)})
+	default:
+		of = append(of, detail{"before", stateText(c.Before)}, detail{"after", stateText(c.After)})
+	}
+	return details(w, "    ", told(append(of, detail{"left open", lines(c.Left...)}, detail{"error", lines(c.Error)})...))
 }
 
 func stateText[T ~[]byte](v T) string {

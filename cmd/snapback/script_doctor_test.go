@@ -241,8 +241,8 @@ func refuse(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("AWS_ENDPOINT_URL_DYNAMODB", p.Endpoint())
 }
 
-// refusing CALL… BASELINE: deploy the storage function as function does, with
-// these calls of its denied. Moto lets any role be assumed, whether or not there
+// refusing CALL… BASELINE: deploy a function as function does, with these calls
+// of its denied. Moto lets any role be assumed, whether or not there
 // is one: a denied STS.AssumeRole stands in for a role that is missing.
 func refusing(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
@@ -252,7 +252,7 @@ func refusing(ts *testscript.TestScript, _ bool, args []string) {
 	for _, call := range args[:len(args)-1] {
 		p.Inject(call, 1, local.Denied())
 	}
-	env, err := hubOf(ts).EnvVia(context.Background(), "snapback-storage", ts.MkAbs(args[len(args)-1]), p.Endpoint())
+	env, err := hubOf(ts).EnvVia(context.Background(), functionName(domainUnderTest(ts)), ts.MkAbs(args[len(args)-1]), p.Endpoint())
 	ts.Check(err)
 	deploy(ts, env)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/internal/scene"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
@@ -36,7 +38,7 @@ import (
 var update = flag.Bool("update", false, "write what the commands print into the scripts, and that into the docs")
 
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"snapback": main})
+	testscript.Main(suite{m}, map[string]func(){"snapback": commandLine, "trial": trialFunction})
 }
 
 // suite is the tests of the package, and the AWS that they share.
@@ -68,7 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"alerts": alerts, "block": block, "bucket": bucket, "case": casesOf, "drop": drop, "exits": exits, "function": startFunction,
 			"day": day, "oldest": oldest, "part": part, "refuse": refuse, "refusing": refusing, "unconfirmed": unconfirmed,
-			"gzip": zip, "hour": hour, "hub": hub, "keep": keep, "lapse": lapse, "setblock": setBlock, "steady": steady, "truncate": truncate, "write": write,
+			"gzip": zip, "hour": hour, "hub": hub, "instance": makeInstance, "keep": keep, "lapse": lapse, "setblock": setBlock, "steady": steady, "truncate": truncate, "write": write,
 		},
 	})
 }
@@ -209,39 +211,58 @@ func hub(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Value(stageKey{}).(*stage).hub = h
 }
 
-// The storage function is built once, so that it is the code under test.
+// domainUnderTest is the domain whose function a script deploys.
+func domainUnderTest(ts *testscript.TestScript) string { return cmp.Or(ts.Getenv("DOMAIN"), "storage") }
+
+// A domain's function is built once, so that it is the code under test.
 var (
-	built     string // the folder that it is in
-	bootstrap = sync.OnceValues(func() (string, error) {
-		var err error
+	built    string                // the folder that they are in
+	binaries = map[string]string{} // by domain
+	building sync.Mutex            // guards both
+)
+
+// binaryOf is the built function of a domain.
+func binaryOf(domain string) (string, error) {
+	if domain == trial().Name {
+		return exec.LookPath(domain) // it is this test itself
+	}
+	building.Lock()
+	defer building.Unlock()
+	if binaries[domain] != "" {
+		return binaries[domain], nil
+	}
+	var err error
+	if built == "" {
 		if built, err = os.MkdirTemp("", "snapback-cli"); err != nil {
 			return "", err
 		}
-		return local.Build(context.Background(), "./functions/storage", built)
-	})
-)
+	}
+	binaries[domain], err = local.Build(context.Background(), "./functions/"+domain, filepath.Join(built, domain))
+	return binaries[domain], err
+}
 
-// function BASELINE: deploy the storage function with a baseline file. It keeps
-// what it has read of that until it is deployed again.
+// function BASELINE: deploy the function of the domain that the variable DOMAIN
+// names, or of storage, with a baseline file. It keeps what it has read of that
+// until it is deployed again.
 func startFunction(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: function BASELINE")
 	}
-	env, err := hubOf(ts).Env(context.Background(), "snapback-storage", ts.MkAbs(args[0]))
+	env, err := hubOf(ts).Env(context.Background(), functionName(domainUnderTest(ts)), ts.MkAbs(args[0]))
 	ts.Check(err)
 	deploy(ts, env)
 }
 
-// deploy starts the storage function with an environment, and a front door that
-// the command line's Invoke finds.
+// deploy starts the function with an environment, and a front door that the
+// command line's Invoke finds.
 func deploy(ts *testscript.TestScript, env []string) {
-	ctx := context.Background()
-	binary, err := bootstrap()
+	ctx, domain := context.Background(), domainUnderTest(ts)
+	binary, err := binaryOf(domain)
 	ts.Check(err)
 	f, err := local.StartFunction(ctx, local.FunctionOptions{Binary: binary, Env: env})
 	ts.Check(err)
 	ts.Defer(f.Close)
-	door, err := local.StartLambda(ctx, map[string]*local.Function{functionName("storage"): f})
+	door, err := local.StartLambda(ctx, map[string]*local.Function{functionName(domain): f})
 	ts.Check(err)
 	ts.Defer(door.Close)
 	ts.Setenv("AWS_ENDPOINT_URL_LAMBDA", door.Endpoint())
@@ -289,6 +310,23 @@ func keepCase(l *ledger.Ledger, c *ledger.Case) error {
 		return err
 	}
 	return l.Close(ctx, c, w)
+}
+
+// instance EVENT: make an instance in service in the member account, and let a
+// sample event name it in the place of its own.
+func makeInstance(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: instance EVENT")
+	}
+	hubOf(ts)
+	a, err := server()
+	ts.Check(err)
+	made, err := scene.Make(context.Background(), a.Config(local.MemberAccount), scene.Options{})
+	ts.Check(err)
+	text := ts.ReadFile(args[0])
+	id := gjson.Get(text, "detail.resource.instanceDetails.instanceId").String()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, id, made.Instance)), 0o600))
+	ts.Setenv("INSTANCE", made.Instance)
 }
 
 // lapse CASE: the time is over in which the case waits for an answer.
@@ -342,12 +380,19 @@ func s3Of(ts *testscript.TestScript, account string) *s3.Client {
 	return s3.NewFromConfig(a.Config(account))
 }
 
-// bucket ACCOUNT NAME: make a bucket that blocks no public access.
-func bucket(ts *testscript.TestScript, _ bool, args []string) {
+// [!] bucket ACCOUNT NAME: make a bucket that blocks no public access, or delete
+// it.
+func bucket(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
-		ts.Fatalf("usage: bucket ACCOUNT NAME")
+		ts.Fatalf("usage: [!] bucket ACCOUNT NAME")
 	}
-	_, err := s3Of(ts, args[0]).CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: aws.String(args[1])})
+	client, ctx := s3Of(ts, args[0]), context.Background()
+	var err error
+	if neg {
+		_, err = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: aws.String(args[1])})
+	} else {
+		_, err = client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(args[1])})
+	}
 	ts.Check(err)
 }
 

@@ -1,7 +1,8 @@
 // Command bench measures what issue and docs give numbers for, and prints
 // them: the function beside a bare one, the calls and round trips of the way
-// of an event, many violations at once, and replay beside gunzip. Timings are
-// compared within one run. Arguments choose parts: start, trips, crowd, replay.
+// of an event, those from a finding to an isolated instance, many violations at
+// once, and replay beside gunzip. Timings are compared within one run. Arguments
+// choose parts: start, trips, quarantine, crowd, replay.
 package main
 
 import (
@@ -26,7 +27,7 @@ func main() {
 var parts = []struct {
 	name string
 	run  func(ctx context.Context, dir string) error
-}{{"start", start}, {"trips", trips}, {"crowd", crowd}, {"replay", replay}}
+}{{"start", start}, {"trips", trips}, {"quarantine", quarantineTrips}, {"crowd", crowd}, {"replay", replay}}
 
 // run runs the chosen parts, or all, each with a folder of its own.
 func run(ctx context.Context, chosen []string) error {

@@ -31,6 +31,7 @@ import (
 // and serial round trips can be counted. It keeps the times of all requests.
 type late struct {
 	aws.HTTPClient
+	delay time.Duration
 
 	mu   sync.Mutex
 	sent []cloud.Call
@@ -39,7 +40,7 @@ type late struct {
 // Do sends a request.
 func (l *late) Do(r *http.Request) (*http.Response, error) {
 	call := cloud.Call{Attempts: 1, Start: time.Now()}
-	<-time.After(40 * time.Millisecond)
+	<-time.After(l.delay)
 	response, err := l.HTTPClient.Do(r)
 	call.End = time.Now()
 	l.mu.Lock()
@@ -65,18 +66,18 @@ type stage struct {
 	engine *engine.Engine
 }
 
-// scene is one row of the table: an event, or a command about the latest case
+// turn is one row of the table: an event, or a command about the latest case
 // of the bucket, after something else was done.
-type scene struct {
+type turn struct {
 	name   string
 	before func(context.Context, *stage, string) error // nil: nothing
 	sample string                                      // the event; empty: the command approve
 	bucket string
 }
 
-// scenes build on each other: the first one is cold, the limit is used up by
+// turns build on each other: the first one is cold, the limit is used up by
 // those before.
-var scenes = []scene{
+var turns = []turn{
 	{"violation, cold", open, deleted, "example-reports"},
 	{"violation, warm", open, deleted, "example-others"},
 	{"violation, at once again", reopen, deleted, "example-others"},
@@ -114,18 +115,18 @@ func trips(ctx context.Context, _ string) error {
 	}
 	fmt.Println("way of an event: AWS calls and serial round trips, to where the violation is contained and to the end")
 	fmt.Printf("  %-26s %-18s %6s %11s %12s\n", "event", "outcome", "calls", "contained", "to the end")
-	for _, scene := range scenes {
-		if scene.before != nil {
-			if err := scene.before(ctx, s, scene.bucket); err != nil {
-				return fmt.Errorf("%s: %w", scene.name, err)
+	for _, turn := range turns {
+		if turn.before != nil {
+			if err := turn.before(ctx, s, turn.bucket); err != nil {
+				return fmt.Errorf("%s: %w", turn.name, err)
 			}
 		}
 		play := s.event
-		if scene.sample == "" {
+		if turn.sample == "" {
 			play = s.approve
 		}
-		if err := play(ctx, scene); err != nil {
-			return fmt.Errorf("%s: %w", scene.name, err)
+		if err := play(ctx, turn); err != nil {
+			return fmt.Errorf("%s: %w", turn.name, err)
 		}
 	}
 	fmt.Println("  goals: contained in 4 cold and 3 warm (read, open, change), one more where another worker was there in the")
@@ -182,8 +183,8 @@ func with(line string, do func(context.Context, *stage, string) error) func(cont
 // operator gives the commands.
 var operator = ledger.Caller{ARN: "arn:aws:sts::111111111111:assumed-role/operators/bob", Account: local.HubAccount}
 
-// event handles a sample event, as if it were of the scene's bucket.
-func (s *stage) event(ctx context.Context, of scene) error {
+// event handles a sample event, as if it were of the turn's bucket.
+func (s *stage) event(ctx context.Context, of turn) error {
 	data, err := os.ReadFile(filepath.Join(local.Root(), "events", of.sample+".json"))
 	if err != nil {
 		return err
@@ -204,9 +205,9 @@ func (s *stage) event(ctx context.Context, of scene) error {
 	return nil
 }
 
-// approve approves the change that waits for the scene's bucket. Its answer
+// approve approves the change that waits for the turn's bucket. Its answer
 // lists the calls; their times are those of the requests.
-func (s *stage) approve(ctx context.Context, of scene) error {
+func (s *stage) approve(ctx context.Context, of turn) error {
 	for c, err := range s.hub.Ledger().Cases(ctx, ledger.Query{State: ledger.State(control.AwaitingApproval)}) {
 		if err != nil {
 			return err
@@ -255,7 +256,7 @@ func newStage(server *local.AWS, hub *local.Hub) (*stage, error) {
 		return nil, err
 	}
 	cfg := server.Config(local.HubAccount)
-	s := &stage{hub: hub, member: s3.NewFromConfig(server.Config(local.MemberAccount)), late: &late{HTTPClient: cfg.HTTPClient}}
+	s := &stage{hub: hub, member: s3.NewFromConfig(server.Config(local.MemberAccount)), late: &late{HTTPClient: cfg.HTTPClient, delay: 40 * time.Millisecond}}
 	cfg.HTTPClient = s.late
 	s.engine = &engine.Engine{
 		Controls: storage.Domain().Controls, Baseline: b, Sessions: cloud.NewSessions(cfg, "snapback-storage", "storage"),

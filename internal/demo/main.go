@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/internal/scene"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
@@ -46,17 +48,21 @@ mode: observe
 controls:
   s3-bucket-public-access: {mode: enforce}
   s3-account-public-access: {mode: approve}
+runbooks:
+  ec2-quarantine: {mode: enforce}
 `
 )
 
 // demo is the stage and what has been played on it.
 type demo struct {
-	aws      *local.AWS
-	hub      *local.Hub
-	function *local.Function
-	lambda   *local.Lambda
-	baseline string // its file
-	lines    int    // of the function's log that have been read
+	aws       *local.AWS
+	hub       *local.Hub
+	functions map[string]*local.Function // by domain
+	lambda    *local.Lambda
+	baseline  string         // its file
+	lines     map[string]int // of a domain's log that have been read
+	victim    *scene.Scene   // of the third act
+	before    scene.World    // the victim's world before its quarantine
 }
 
 // step is one scene: what is told, what is done, and what must then be so.
@@ -67,13 +73,13 @@ type step struct {
 
 func play(ctx context.Context) error {
 	began := time.Now()
-	say("Snapback: a bucket that becomes public is closed again.\n")
-	say("Real parts: the built storage function under AWS's Lambda Runtime Interface")
-	say("Emulator; S3, STS, SQS, SNS and DynamoDB of moto's server; the event patterns")
-	say("that are generated from the controls. No AWS account is touched.")
-	d := &demo{}
+	say("Snapback: a bucket that becomes public is closed again, and an instance that mines is quarantined.\n")
+	say("Real parts: the built functions under AWS's Lambda Runtime Interface Emulator;")
+	say("S3, EC2, IAM, STS, SQS, SNS, DynamoDB and more of moto's server; the event")
+	say("patterns that are generated from controls and runbooks. No AWS account is touched.")
+	d := &demo{functions: map[string]*local.Function{}, lines: map[string]int{}}
 	defer d.close()
-	acts := append([]step{
+	acts := slices.Concat([]step{
 		{"An organization: hub 111111111111, member 222222222222 with a closed bucket", d.setUp},
 		{"In the member, alice removes the bucket's public access block", d.removeBlock},
 		{"EventBridge: the CloudTrail event meets the generated patterns", d.patterns},
@@ -83,7 +89,7 @@ func play(ctx context.Context) error {
 		{"The same event again, and ten times at once: nothing more happens", d.repeat},
 		{"AWS Config tells of the bucket: its live state is looked at, and is well", d.config},
 		{"Events that are no reason to look at anything cost no AWS call", d.ignored},
-	}, d.operators()...)
+	}, d.operators(), d.threat())
 	for i, s := range acts {
 		say("\n%d. %s", i+1, s.title)
 		if err := s.play(ctx); err != nil {
@@ -100,8 +106,8 @@ func (d *demo) close() {
 	if d.lambda != nil {
 		d.lambda.Close()
 	}
-	if d.function != nil {
-		d.function.Close()
+	for _, f := range d.functions {
+		f.Close()
 	}
 	if d.aws != nil {
 		d.aws.Close()
@@ -126,28 +132,36 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := d.startFunction(ctx); err != nil {
+	if err := d.startFunctions(ctx, "storage", "response"); err != nil {
 		return err
 	}
-	say("   the baseline enforces s3-bucket-public-access, asks before it changes the account, and observes all else")
+	say("   the baseline enforces s3-bucket-public-access and ec2-quarantine, asks before it changes the account, and observes all else")
 	return d.wantBlock(ctx, 4)
 }
 
-func (d *demo) startFunction(ctx context.Context) error {
-	dir := filepath.Join(local.Root(), "build", "local", "storage")
+func (d *demo) startFunctions(ctx context.Context, domains ...string) error {
 	d.baseline = filepath.Join(local.Root(), "build", "demo-baseline.yaml")
 	text := fmt.Sprintf(policy, time.Now().UTC().Format(time.DateOnly))
 	if err := os.WriteFile(d.baseline, []byte(text), 0o600); err != nil {
 		return err
 	}
-	env, err := d.hub.Env(ctx, "snapback-storage", d.baseline)
-	if err != nil {
-		return err
+	behind := map[string]*local.Function{}
+	for _, domain := range domains {
+		name := "snapback-" + domain // of the function, and of its role
+		env, err := d.hub.Env(ctx, name, d.baseline)
+		if err != nil {
+			return err
+		}
+		f, err := local.StartFunction(ctx, local.FunctionOptions{
+			Binary: filepath.Join(local.Root(), "build", "local", domain, "bootstrap"), Env: env,
+		})
+		if err != nil {
+			return err
+		}
+		d.functions[domain], behind[name] = f, f
 	}
-	if d.function, err = local.StartFunction(ctx, local.FunctionOptions{Binary: filepath.Join(dir, "bootstrap"), Env: env}); err != nil {
-		return err
-	}
-	d.lambda, err = local.StartLambda(ctx, map[string]*local.Function{"snapback-storage": d.function})
+	var err error
+	d.lambda, err = local.StartLambda(ctx, behind)
 	return err
 }
 
@@ -284,8 +298,8 @@ type result struct {
 	Calls       []string
 }
 
-// deliver puts sample events on the function's queue as one batch, and returns
-// what the function logged.
+// deliver puts sample events on the storage function's queue as one batch, and
+// returns what the function logged.
 func (d *demo) deliver(ctx context.Context, names ...string) ([]result, error) {
 	var rule string
 	for _, name := range names {
@@ -298,16 +312,27 @@ func (d *demo) deliver(ctx context.Context, names ...string) ([]result, error) {
 			return nil, err
 		}
 	}
-	delivery, err := d.hub.Source(d.function).Poll(ctx)
+	results, err := d.work(ctx, "storage")
+	if err == nil {
+		printResults(rule, names, results)
+	}
+	return results, err
+}
+
+// work lets a domain's function work on what is in the queue, and returns what
+// it logged.
+func (d *demo) work(ctx context.Context, domain string) ([]result, error) {
+	f := d.functions[domain]
+	delivery, err := d.hub.Source(f).Poll(ctx)
 	if err = errors.Join(err, delivery.Err); err != nil {
 		return nil, err
 	}
 	if len(delivery.Failed) > 0 {
-		return nil, fmt.Errorf("the function gave %d messages back:\n%s", len(delivery.Failed), d.function.Logs())
+		return nil, fmt.Errorf("the function gave %d messages back:\n%s", len(delivery.Failed), f.Logs())
 	}
-	all := d.function.Lines()
+	all := f.Lines()
 	var results []result
-	for _, line := range all[d.lines:] {
+	for _, line := range all[d.lines[domain]:] {
 		var r result
 		if err := json.Unmarshal(line, &r); err != nil {
 			return nil, fmt.Errorf("read the function's log: %w", err)
@@ -316,8 +341,7 @@ func (d *demo) deliver(ctx context.Context, names ...string) ([]result, error) {
 			results = append(results, r)
 		}
 	}
-	d.lines = len(all)
-	printResults(rule, names, results)
+	d.lines[domain] = len(all)
 	return results, nil
 }
 

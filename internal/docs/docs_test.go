@@ -11,6 +11,7 @@ import (
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
+	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
 func TestCommittedPagesAreWhatTheControlsSay(t *testing.T) {
@@ -39,6 +40,34 @@ func TestEveryControlHasItsAnchor(t *testing.T) {
 	for _, c := range controls.All() {
 		if n := strings.Count(string(text), "\n## "+c.ID+"\n"); n != 1 {
 			t.Errorf("%d headings %q, want one", n, c.ID)
+		}
+	}
+}
+
+// Alerts link to docs/runbooks.md#<ID>.
+func TestEveryRunbookHasItsAnchorAndEveryFindingTypeItsRow(t *testing.T) {
+	text, err := pages[1].render(controls.Domains())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runbooks.All() {
+		if n := strings.Count(string(text), "\n## "+r.ID+"\n"); n != 1 {
+			t.Errorf("%d headings %q, want one", n, r.ID)
+		}
+	}
+	for _, ft := range runbooks.FindingTypes() {
+		if n := strings.Count(string(text), "\n| `"+ft.Name+"` | "); n != 1 {
+			t.Errorf("%d rows of %s, want one", n, ft.Name)
+		}
+	}
+	for _, want := range []string{
+		"| `CryptoCurrency:EC2/BitcoinTool.B` | [ec2-quarantine](#ec2-quarantine) | ec2-quarantine: if its resource is an instance itself |",
+		"| `UnauthorizedAccess:EC2/SSHBruteForce` | [ec2-quarantine](#ec2-quarantine), [ec2-attacked](#ec2-attacked), [ec2-attacked-ingress](#ec2-attacked-ingress) |",
+		"| `CryptoCurrency:EC2/BitcoinTool.A` | told | AWS has retired this type",
+		"- `take-out-of-service`, after `preserve-instance`. Change: can be undone.", "untrack-connections: true",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q", want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/ledger"
+	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
 // page is one generated file of the folder docs.
@@ -31,9 +32,12 @@ var (
 	controlsTemplate string
 	//go:embed patterns.md.tmpl
 	patternsTemplate string
+	//go:embed runbooks.md.tmpl
+	runbooksTemplate string
 
 	pages = []page{
 		{"controls.md", templated(controlsTemplate)},
+		{"runbooks.md", templated(runbooksTemplate)},
 		{"patterns.md", templated(patternsTemplate)},
 		{"ledger-table.json", ledgerTable},
 		{"operations.md", alertsOf("operations.md")},
@@ -45,7 +49,7 @@ func templated(text string) func([]control.Domain) ([]byte, error) {
 	return func(domains []control.Domain) ([]byte, error) {
 		t, err := template.New("page").Funcs(template.FuncMap{
 			"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
-			"sources": sources, "indented": indented, "join": strings.Join,
+			"sources": sources, "indented": indented, "join": strings.Join, "answers": answers, "remedies": remedies,
 			"length":     func(p event.Pattern) int { return len(p.String()) },
 			"maxPattern": func() int { return event.MaxPattern },
 		}).Parse(text)
@@ -124,15 +128,53 @@ func codes(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// changes says what a control may do.
-func changes(c control.Control) string {
+// changes says what a remedy may do.
+func changes(r control.Remedy) string {
 	switch {
-	case c.Remedy.Apply == nil:
+	case r.Apply == nil:
 		return "nothing: it only reports"
-	case c.Remedy.Undo == nil:
+	case r.Undo == nil:
 		return "can NOT be undone"
 	}
 	return "can be undone"
+}
+
+// remedies names what a runbook does, in its order.
+func remedies(r control.Runbook) []string {
+	var names []string
+	for _, s := range r.Steps {
+		names = append(names, s.Remedy.Name)
+	}
+	return names
+}
+
+// answered is a finding type with what is done about it, as a table shows it.
+type answered struct{ Type, By, Why string }
+
+// answers are all finding types, and what is done about findings of each.
+func answers() []answered {
+	var all []answered
+	for _, t := range runbooks.FindingTypes() {
+		a := runbooks.AnswerTo(t.Name)
+		row := answered{Type: t.Name, By: "told", Why: a.Otherwise}
+		if a.Answered() {
+			row.By, row.Why = conditions(a.Runbooks)
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+// conditions links to runbooks and says on which findings each answers.
+func conditions(of []runbooks.Conditional) (links, whens string) {
+	var names, conditions []string
+	for i, r := range of {
+		names = append(names, "["+r.ID+"](#"+r.ID+")")
+		if i == 0 || of[i-1].If != r.If {
+			conditions = append(conditions, r.ID+": if "+r.If)
+		}
+	}
+	return strings.Join(names, ", "), strings.Join(conditions, "; ")
 }
 
 // step is the permissions of one step of a control.
@@ -144,7 +186,7 @@ type step struct {
 // steps are the steps that need permissions, in the order in which they are
 // taken.
 func steps(p control.Permissions) []step {
-	return slices.DeleteFunc([]step{{"List", p.List}, {"Plan", p.Plan}, {"Apply", p.Apply}, {"Undo", p.Undo}},
+	return slices.DeleteFunc([]step{{"List", p.List}, {"Plan", p.Plan}, {"Apply", p.Apply}, {"Undo", p.Undo}, {"Look", p.Look}},
 		func(s step) bool { return len(s.Of) == 0 })
 }
 

@@ -136,23 +136,34 @@ func (r *run) violation(t *testing.T, v Violation) {
 	if again := r.plan(ctx, t, session, target); again != nil && !again.Report() {
 		t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
 	}
+	r.look(ctx, t, session, *change)
+	r.undo(ctx, t, session, *change, before, state)
+}
+
+// look checks that what Apply made can be told of.
+func (r *run) look(ctx context.Context, t *testing.T, session *cloud.Session, change control.Change) {
+	t.Helper()
 	if r.remedy.Look != nil {
 		r.step(ctx, t, "Look", func(ctx context.Context) error {
-			lines, err := r.remedy.Look(ctx, session, *change)
+			lines, err := r.remedy.Look(ctx, session, change)
 			if err == nil && len(lines) == 0 {
 				t.Error("Look tells nothing after Apply")
 			}
 			return err
 		})
 	}
+}
+
+// undo checks that Undo leads back to the state before, once.
+func (r *run) undo(ctx context.Context, t *testing.T, session *cloud.Session, change control.Change, before any, state func() any) {
+	t.Helper()
 	if r.remedy.Undo == nil {
 		return
 	}
-
-	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.remedy.Undo(ctx, session, *change) })
+	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.remedy.Undo(ctx, session, change) })
 	unchanged(t, "Apply and Undo", before, state())
 	var moved *control.MovedError
-	if err := r.remedy.Undo(ctx, session, *change); !errors.As(err, &moved) {
+	if err := r.remedy.Undo(ctx, session, change); !errors.As(err, &moved) {
 		t.Errorf("undoing again: want a *control.MovedError, got %v", err)
 	} else if string(moved.Now) != string(change.Before) {
 		t.Errorf("undoing again: the error shows %s as the state now, want %s", moved.Now, change.Before)

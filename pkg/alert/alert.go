@@ -33,9 +33,11 @@ type Alert struct {
 	// drop repeats.
 	ID      string          `json:"id"`
 	Outcome control.Outcome `json:"outcome"`
-	// Severity is the control's, or one level above it in a tug of war.
+	// Severity is the control's or that of the worst finding, or one level above it
+	// in a tug of war.
 	Severity control.Severity `json:"severity"`
-	// Reason is what is or was wrong with the resource, in a sentence.
+	// Reason is what is or was wrong with the resource, in a sentence; of a threat,
+	// the title of the finding that came first.
 	Reason string `json:"reason"`
 	// Error is why it is not mended; empty where it is.
 	Error string `json:"error,omitempty"`
@@ -51,12 +53,19 @@ type Alert struct {
 	// Until is when an approval expires, an exemption or the hour of a limit ends.
 	Until time.Time `json:"until,omitempty,omitzero"`
 	// Irreversible says that a change, made or proposed, can't be undone.
-	Irreversible bool            `json:"irreversible,omitempty"`
-	Mode         string          `json:"mode,omitempty"`
-	Control      string          `json:"control,omitempty"`
-	Case         string          `json:"case,omitempty"`
-	Target       *control.Target `json:"target,omitempty"`
-	ARN          string          `json:"arn,omitempty"`
+	Irreversible bool   `json:"irreversible,omitempty"`
+	Mode         string `json:"mode,omitempty"`
+	// Control is the ID of the control or, of a threat, of the runbook.
+	Control string `json:"control,omitempty"`
+	Case    string `json:"case,omitempty"`
+	// Target is, in a drill and where a finding is only told of, the finding itself.
+	Target *control.Target `json:"target,omitempty"`
+	ARN    string          `json:"arn,omitempty"`
+	// Findings are those of GuardDuty that it tells of, the one that came first
+	// first; none where a control found a violation. Their texts come from outside.
+	Findings []ledger.Finding `json:"findings,omitempty"`
+	// Drill says that the finding is a sample: nothing is ever changed.
+	Drill bool `json:"drill,omitempty"`
 	// Account and Region are the target's, or the event's where it has none.
 	Account string `json:"account,omitempty"`
 	Region  string `json:"region,omitempty"`
@@ -73,23 +82,31 @@ type Alert struct {
 	Rounds  []ledger.Round `json:"rounds,omitempty"`
 	Changes []Change       `json:"changes"`
 	// Truncated says that something was left out to fit SNS's limit: all changes
-	// and, if that was not enough, the ends of long texts and the oldest rounds.
-	// The case has them.
+	// and, if that was not enough, the ends of long texts and lists, the oldest
+	// rounds and the first findings. The case has them.
 	Truncated bool `json:"truncated,omitempty"`
 	// Commands are what an operator may want to do now, exactly as he types it.
 	Commands []Command `json:"commands,omitempty"`
 	Docs     string    `json:"docs,omitempty"`
 }
 
-// Change is one change, made or proposed.
+// Change is one change, made or proposed. Of a runbook's step it is there also
+// where there was nothing to do: then without states and digest.
 type Change struct {
-	Remedy       string          `json:"remedy"`
-	Before       raw             `json:"before"`
-	After        raw             `json:"after"`
-	Digest       string          `json:"digest"`
-	Outcome      control.Outcome `json:"outcome,omitempty"` // empty where it is only proposed
-	Error        string          `json:"error,omitempty"`
-	Irreversible bool            `json:"irreversible,omitempty"`
+	Remedy string `json:"remedy"`
+	// Reason is what the step found wrong, where that is not the alert's reason.
+	Reason string `json:"reason,omitempty"`
+	Before raw    `json:"before"`
+	After  raw    `json:"after"`
+	Digest string `json:"digest"`
+	// Outcome is empty where the change is only proposed, and undone once it was
+	// put back.
+	Outcome control.Outcome `json:"outcome,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	// Left says, in a sentence each, what the change leaves open, or what of it
+	// could not be put back.
+	Left         []string `json:"left,omitempty"`
+	Irreversible bool     `json:"irreversible,omitempty"`
 }
 
 // Command is a command of the command line.
@@ -101,34 +118,34 @@ type Command struct {
 	Run string `json:"run"`
 }
 
-// controlDocs is where the page of each control is published, newsDocs that of
-// the alerts that concern no control alone.
+// controlDocs and runbookDocs are where the pages of each control and runbook
+// are published, newsDocs that of the alerts that concern none of them alone.
 const (
-	controlDocs = "https://github.com/snapback-aws/snapback/blob/main/docs/controls.md#"
-	newsDocs    = "https://github.com/snapback-aws/snapback/blob/main/docs/alerts.md#"
+	pages       = "https://github.com/snapback-aws/snapback/blob/main/docs/"
+	controlDocs = pages + "controls.md#"
+	runbookDocs = pages + "runbooks.md#"
+	newsDocs    = pages + "alerts.md#"
 )
 
 // FromCase is the alert that tells of a case.
 func FromCase(c *ledger.Case) Alert {
 	a := Alert{
-		Schema: Schema, ID: c.ID + "-" + string(c.Outcome),
+		Schema: Schema, ID: newsID(c),
 		Outcome: c.Outcome, Severity: c.Severity, Reason: c.Reason, Gate: c.Gate, Held: c.Held, Until: c.Until, Mode: c.Mode,
-		Control: c.Control, Case: c.ID, Target: &c.Target, ARN: c.ARN,
+		Control: c.Control, Case: c.ID, Target: &c.Target, ARN: c.ARN, Findings: c.Findings, Drill: c.Drill,
 		Account: c.Target.Account, Region: c.Target.Region,
-		Event: c.Event, Actor: c.Actor, Rounds: c.Rounds, Changes: []Change{}, Docs: controlDocs + c.Control,
+		Event: c.Event, Actor: c.Actor, Rounds: c.Rounds, Changes: []Change{},
 	}
-	if n := len(c.Commands); n > 0 {
-		a.ID += "-" + strconv.Itoa(n)
+	a.Docs = a.docs()
+	for _, f := range c.Findings { // one that came later may be worse
+		a.Severity = worse(a.Severity, control.SeverityOf(f.Severity))
 	}
-	for _, s := range c.Steps {
+	for _, s := range c.Current() {
 		if s.Error != "" {
 			a.Error = s.Error
 		}
 		a.Irreversible = a.Irreversible || s.Irreversible
-		a.Changes = append(a.Changes, Change{
-			Remedy: s.Remedy, Before: raw(s.Before), After: raw(s.After), Digest: s.Digest,
-			Outcome: s.Outcome, Error: s.Error, Irreversible: s.Irreversible,
-		})
+		a.Changes = append(a.Changes, changeOf(c, s))
 	}
 	k := a.kind()
 	if k.raised {
@@ -145,6 +162,54 @@ func FromCase(c *ledger.Case) Alert {
 	}
 	a.Commands = append(a.Commands, Command{"show", "snapback cases show " + word(c.ID, "CASE")})
 	return a
+}
+
+// newsID names the news that a case is: how it stands, how often operators
+// stepped in, and of how many types the findings are, since another threat to
+// the same resource is news.
+func newsID(c *ledger.Case) string {
+	id := c.ID + "-" + string(c.Outcome)
+	if n := len(c.Commands); n > 0 {
+		id += "-" + strconv.Itoa(n)
+	}
+	if n := len(findingTypes(c.Findings)); n > 1 {
+		id += "-types-" + strconv.Itoa(n)
+	}
+	return id
+}
+
+// changeOf is the change of a step that counts. An undo puts back whatever the
+// case changed, also what was tried before a retry.
+func changeOf(c *ledger.Case, s *ledger.Step) Change {
+	change := Change{
+		Remedy: s.Remedy, Before: raw(s.Before), After: raw(s.After), Digest: s.Digest,
+		Outcome: s.Outcome, Error: s.Error, Left: s.Left, Irreversible: s.Irreversible,
+	}
+	if s.Reason != c.Reason {
+		change.Reason = s.Reason
+	}
+	var undone bool
+	var left []string
+	for _, tried := range c.Steps {
+		if tried.Remedy == s.Remedy && !tried.Undone.IsZero() {
+			undone, left = true, append(left, tried.Left...)
+		}
+	}
+	if undone {
+		change.Outcome, change.Error, change.Left = control.Undone, "", left
+	}
+	return change
+}
+
+// threat reports whether the alert tells of what GuardDuty found.
+func (a Alert) threat() bool { return len(a.Findings) > 0 }
+
+// worse is the worse one of two severities.
+func worse(one, other control.Severity) control.Severity {
+	if slices.Index(control.Severities, other) > slices.Index(control.Severities, one) {
+		return other
+	}
+	return one
 }
 
 // raised is one level above a severity.
@@ -189,12 +254,15 @@ func (a Alert) subject() (head, name, tail string) {
 	if k := a.kind(); k.subject != "" {
 		head = k.subject
 	}
+	if findingType := a.itself(); findingType != "" {
+		return head, findingType, " in " + account
+	}
 	if a.Control != "" {
 		head += " " + a.Control
 	}
 	switch {
 	case a.Target != nil:
-		return head, a.Target.ID, " in " + account
+		return head, a.resourceID(), " in " + account
 	case a.Event.Name != "":
 		return head, a.Event.Name, " from " + account
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,14 +41,33 @@ func published(outcome control.Outcome, edit func(*ledger.Case)) alert.Alert {
 			Remedy: "block-bucket-public-access",
 			Before: json.RawMessage(`null`),
 			After:  json.RawMessage(`{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":true,"RestrictPublicBuckets":true}`),
-			Digest: "9d2c6f5b1d6a1e4f8c3b7a09e5d4c3b2a19f8e7d6c5b4a3928170615f4e3d2c1", Outcome: outcome,
+			Digest: "9d2c6f5b1d6a1e4f8c3b7a09e5d4c3b2a19f8e7d6c5b4a3928170615f4e3d2c1",
 		}},
 		Opened: at.Add(2 * time.Second),
 	}
+	end(c)
 	if edit != nil {
 		edit(c)
 	}
 	return alert.FromCase(c)
+}
+
+// end ends the steps that are to change something as those of a case of its
+// outcome end.
+func end(c *ledger.Case) {
+	for i := range c.Steps {
+		s := &c.Steps[i]
+		switch {
+		case len(s.After) == 0: // there is nothing to apply
+		case c.Outcome == control.Remediated, c.Outcome == control.Partial, c.Outcome == control.Undone:
+			s.Outcome, s.Applied = control.Remediated, c.Opened.Add(time.Second)
+		case c.Outcome == control.Failed:
+			s.Outcome = control.Failed
+		}
+		if c.Outcome == control.Undone {
+			s.Undone = c.Opened.Add(31 * time.Minute)
+		}
+	}
 }
 
 func alice() *event.Actor {
@@ -119,24 +140,6 @@ func tugOfWar(c *ledger.Case) {
 	rounds(c, 3, "arn:aws:sts::222222222222:assumed-role/deploy/pipeline", "arn:aws:iam::222222222222:user/alice")
 }
 
-// threat turns the case into the answer to a finding, in which one remedy failed.
-func threat(c *ledger.Case) {
-	c.Control, c.Severity, c.Reason = "cryptocurrency-instance", control.Critical, "Instance i-0123456789abcdef0 mines bitcoin."
-	c.Target.Type, c.Target.ID, c.ARN = "AWS::EC2::Instance", "i-0123456789abcdef0", "arn:aws:ec2:us-east-1:222222222222:instance/i-0123456789abcdef0"
-	c.Event.Source, c.Event.Name, c.Event.CloudTrail, c.Actor = "aws.guardduty", "CryptoCurrency:EC2/BitcoinTool.B!DNS", "", nil
-	c.Steps = []ledger.Step{
-		{
-			Remedy: "isolate-instance", Outcome: control.Remediated, Applied: c.Opened,
-			Before: json.RawMessage(`{"SecurityGroups":["sg-0a1b2c3d"]}`), After: json.RawMessage(`{"SecurityGroups":["sg-isolated"]}`),
-		},
-		{
-			Remedy: "revoke-role-sessions", Outcome: control.Failed, Error: "IAM PutRolePolicy: AccessDenied: with an explicit deny in a service control policy",
-			Before: json.RawMessage(`null`), After: json.RawMessage(`{"PolicyName":"revoke"}`),
-		},
-		{Remedy: "stop-instance", Outcome: control.Remediated, Irreversible: true, Before: json.RawMessage(`{"State":"running"}`), After: json.RawMessage(`{"State":"stopped"}`)},
-	}
-}
-
 func usage(scope ledger.Scope, of string, most int) ledger.Usage {
 	return ledger.Usage{
 		Limit: ledger.Limit{Scope: scope, Of: of, Max: most}, Changes: most, Hour: time.Date(2026, 11, 22, 1, 0, 0, 0, time.UTC),
@@ -184,12 +187,20 @@ func alerts() map[string]alert.Alert {
 }
 
 func fromCases() map[string]alert.Alert {
-	nothingPlanned := func(c *ledger.Case) { c.Steps = nil }
-	command := func(name, why string) func(*ledger.Case) {
-		return func(c *ledger.Case) {
-			c.Commands = append(c.Commands, ledger.Command{Name: name, By: operator(), At: c.Event.Time.Add(30 * time.Minute), Why: why})
-		}
+	all := fromThreats()
+	maps.Copy(all, fromViolations())
+	return all
+}
+
+// command is an edit that lets an operator give one.
+func command(name, why string) func(*ledger.Case) {
+	return func(c *ledger.Case) {
+		c.Commands = append(c.Commands, ledger.Command{Name: name, By: operator(), At: c.Event.Time.Add(30 * time.Minute), Why: why})
 	}
+}
+
+func fromViolations() map[string]alert.Alert {
+	nothingPlanned := func(c *ledger.Case) { c.Steps = nil }
 	denied := func(c *ledger.Case) {
 		c.Steps[0].Error = "S3 PutPublicAccessBlock: AccessDenied: User: arn:aws:sts::222222222222:assumed-role/snapback-storage/" +
 			"snapback-storage-00001001 is not authorized to perform: s3:PutBucketPublicAccessBlock with an explicit deny in a service control policy"
@@ -202,10 +213,17 @@ func fromCases() map[string]alert.Alert {
 				`{"BlockPublicAcls":true,"IgnorePublicAcls":true,"BlockPublicPolicy":false,"RestrictPublicBuckets":false}`)
 			c.Reason = "Block Public Access of bucket example-reports is off: BlockPublicPolicy, RestrictPublicBuckets."
 		}),
-		"remediated-after-approval": published(control.Remediated, each(queue, func(c *ledger.Case) { c.Until = time.Time{} },
+		"remediated-after-approval": published(control.Remediated, each(queue, end, func(c *ledger.Case) { c.Until = time.Time{} },
 			command("approve", "The partner sends through the API since May."))),
-		"remediated-irreversible":        published(control.Remediated, deleted),
-		"observed":                       published(control.Observed, func(c *ledger.Case) { c.Mode = "observe" }),
+		"remediated-irreversible": published(control.Remediated, each(deleted, end)),
+		"partial": published(control.Partial, func(c *ledger.Case) {
+			c.Steps[0].Left = []string{"Access point example-web of account 333333333333 has a Block Public Access of its own, which stays off."}
+		}),
+		"observed": published(control.Observed, func(c *ledger.Case) { c.Mode = "observe" }),
+		"observed-told": published(control.Observed, func(c *ledger.Case) {
+			c.Steps[0].After, c.Steps[0].Outcome = nil, control.Observed
+			c.Steps[0].Before = json.RawMessage(`{"Interfaces":["eni-0123456789abcdef0"]}`)
+		}),
 		"awaiting-approval":              published(control.AwaitingApproval, queue),
 		"awaiting-approval-irreversible": published(control.AwaitingApproval, deleted),
 		"expired":                        published(control.Expired, queue),
@@ -213,8 +231,7 @@ func fromCases() map[string]alert.Alert {
 		"failed-applied": published(control.Failed, func(c *ledger.Case) {
 			c.Steps[0].Applied, c.Steps[0].Error = c.Opened, "The change was made, but reading it back shows: BlockPublicPolicy is off."
 		}),
-		"failed-again":        published(control.Failed, each(denied, command("retry", "the deny is gone"))),
-		"failed-step-by-step": published(control.Failed, threat),
+		"failed-again": published(control.Failed, each(denied, command("retry", "the deny is gone"))),
 		"held-limit": published(control.Held, func(c *ledger.Case) {
 			c.Actor = &event.Actor{Type: "AWSAccount", Account: "999999999999", Principal: "AIDAEXAMPLEMALLORY001", Address: "203.0.113.9"}
 			c.Gate, c.Held = ledger.GateLimit, "The account had its 50 changes of this hour: more are held until the next one."
@@ -238,12 +255,15 @@ func fromCases() map[string]alert.Alert {
 			}
 			c.Reason = "S3 GetPublicAccessBlock: AccessDenied: Access Denied"
 		}),
-		"undone": published(control.Undone, each(command("undo", "The reports are meant to be public until Monday."), func(c *ledger.Case) {
-			c.Until = c.Event.Time.Add(24 * time.Hour)
-			c.Steps[0].Outcome, c.Steps[0].Undone = control.Undone, c.Event.Time.Add(31*time.Minute)
+		"undone": published(control.Undone, each(command("undo", "The reports are meant to be public until Monday."), exempt)),
+		"undone-partly": published(control.Undone, each(command("undo", ""), exempt, func(c *ledger.Case) {
+			c.Steps[0].Left = []string{"Access point example-web no longer exists."}
 		})),
 	}
 }
+
+// exempt is what an undo does to the resource.
+func exempt(c *ledger.Case) { c.Until = c.Event.Time.Add(24 * time.Hour) }
 
 // each makes one edit of several.
 func each(edits ...func(*ledger.Case)) func(*ledger.Case) {
@@ -302,8 +322,8 @@ func TestEveryOutcomeThatAlertsHasItsEMail(t *testing.T) {
 		shown[a.Outcome] = true
 	}
 	for _, outcome := range []control.Outcome{
-		control.Compliant, control.Observed, control.AwaitingApproval, control.Denied, control.Expired, control.Remediated, control.Undone,
-		control.Failed, control.Exempt, control.Held, control.Gone, control.Unreadable, control.Refused, control.Ignored,
+		control.Compliant, control.Observed, control.AwaitingApproval, control.Denied, control.Expired, control.Remediated, control.Partial,
+		control.Undone, control.Failed, control.Exempt, control.Held, control.Gone, control.Unreadable, control.Refused, control.Ignored,
 	} {
 		if outcome.Alerts() != shown[outcome] {
 			t.Errorf("outcome %s alerts: %t, is shown by a golden file: %t", outcome, outcome.Alerts(), shown[outcome])
@@ -315,7 +335,10 @@ func TestEveryKindHasItsOwnHeadline(t *testing.T) {
 	headlines := map[string]string{}
 	for name, a := range alerts() {
 		headline, _, _ := strings.Cut(a.Text(), "\n")
-		kind := string(a.Outcome) + " " + string(a.Gate)
+		kind := strings.Join([]string{string(a.Outcome), string(a.Gate), fmt.Sprint(len(a.Findings) > 0)}, " ")
+		if a.Drill {
+			kind = "drill " + fmt.Sprint(a.Outcome == control.Unreadable)
+		}
 		if other, ok := headlines[headline]; ok && other != kind {
 			t.Errorf("%s begins as those of kind %s: %s", name, other, headline)
 		}
@@ -377,9 +400,8 @@ func TestCommandsAreThoseForTheOutcome(t *testing.T) {
 		"awaiting-approval": {
 			"snapback cases approve " + id + " --digest 0f45ac1db2d3", "snapback cases deny " + id + ` --why "…"`, "snapback cases show " + id,
 		},
-		"failed":              {"snapback cases retry " + id, "snapback cases show " + id},
-		"failed-applied":      {"snapback cases retry " + id, "snapback cases undo " + id, "snapback cases show " + id},
-		"failed-step-by-step": {"snapback cases retry " + id, "snapback cases undo " + id, "snapback cases show " + id},
+		"failed":         {"snapback cases retry " + id, "snapback cases show " + id},
+		"failed-applied": {"snapback cases retry " + id, "snapback cases undo " + id, "snapback cases show " + id},
 		"undone": {
 			"snapback exempt remove --control s3-bucket-public-access --resource arn:aws:s3:::example-reports", "snapback cases show " + id,
 		},

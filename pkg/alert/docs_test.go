@@ -52,7 +52,7 @@ func golden(t *testing.T, file string) string {
 }
 
 func TestExamplesInTheDocsAreReal(t *testing.T) {
-	for language, files := range map[string][]string{"json": {"remediated.json"}, "text": {"remediated.txt", "tug-of-war.txt"}} {
+	for language, files := range map[string][]string{"json": {"remediated.json"}, "text": {"remediated.txt", "tug-of-war.txt", "threat-partly-contained.txt"}} {
 		var want []string
 		for _, file := range files {
 			want = append(want, golden(t, file))
@@ -64,17 +64,22 @@ func TestExamplesInTheDocsAreReal(t *testing.T) {
 }
 
 // TestPagesThatAlertsNameExist follows the links into docs/alerts.md; those into
-// docs/controls.md are made of the controls' IDs, as its headings are.
+// docs/controls.md and docs/runbooks.md are made of the IDs of controls and
+// runbooks, as their headings are.
 func TestPagesThatAlertsNameExist(t *testing.T) {
 	headings := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(docs(t), -1) {
 		headings[strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
 	}
 	for name, a := range alerts() {
+		of := "/docs/controls.md#"
+		if len(a.Findings) > 0 {
+			of = "/docs/runbooks.md#"
+		}
 		_, page, _ := strings.Cut(a.Text(), "\nDocs      ")
 		if _, heading, ok := strings.Cut(strings.TrimSpace(page), "/docs/alerts.md#"); ok && !headings[heading] {
 			t.Errorf("%s names the heading %s, which docs/alerts.md lacks", name, heading)
-		} else if !ok && !strings.HasSuffix(page, "/docs/controls.md#"+a.Control+"\n") {
+		} else if !ok && !strings.HasSuffix(page, of+a.Control+"\n") {
 			t.Errorf("%s names the page %s", name, page)
 		}
 	}

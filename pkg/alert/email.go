@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
@@ -16,10 +17,11 @@ const maxLines = 40
 const stamp = "2006-01-02 15:04:05 UTC"
 
 // paragraph is a part of the e-mail. Its lines are rendered for as much room as
-// there is; it gets room for at least so many of them.
+// there is. It gets room for at least so many of them as it needs first, and
+// for what it needs next before any other gets more than that.
 type paragraph struct {
-	least int
 	lines func(most int) []string
+	needs []int
 }
 
 // Text is the e-mail's body: what happened and is it mended; which resource;
@@ -28,36 +30,52 @@ type paragraph struct {
 // be copied. A line that begins at its left edge is Snapback's own: whatever
 // comes from outside follows a label or is indented.
 func (a Alert) Text() string {
-	who, changed := 7, 5
-	if len(a.Rounds) > 0 { // which take their place
+	story, who, changed := 3, 7, 5
+	switch {
+	case len(a.Rounds) > 0: // which take their place
 		who, changed = 3, 3
+	case a.threat(): // whose actor nobody knows
+		story, who = 2, 4
 	}
+	open, all := a.toTell()
 	return fit(
-		paragraph{maxLines, a.head},
-		paragraph{3, a.story},
-		paragraph{maxLines, a.where},
-		paragraph{who, a.who},
-		paragraph{10, a.rounds},
-		paragraph{changed, a.changed},
-		paragraph{maxLines, a.commands},
+		paragraph{a.head, []int{maxLines}},
+		paragraph{a.story, []int{story}},
+		paragraph{a.found, []int{2, 2, 5}},
+		paragraph{a.where, []int{maxLines}},
+		paragraph{a.who, []int{who}},
+		paragraph{a.rounds, []int{10}},
+		paragraph{a.changed, []int{changed, open, all}},
+		paragraph{a.commands, []int{maxLines}},
 	)
 }
 
-// fit joins paragraphs: each gets its least, then what room is left goes to the
-// first ones, which matter most.
+// fit joins paragraphs: each gets what it needs first, then what it needs next,
+// then what room is left goes to the upper ones, which matter most.
 func fit(all ...paragraph) string {
 	room := maxLines + 1 // an empty line follows each paragraph but the last
 	wants, shares := make([]int, len(all)), make([]int, len(all))
 	for i, p := range all {
 		wants[i] = len(p.lines(maxLines))
-		shares[i] = min(p.least, wants[i])
+		shares[i] = min(p.needs[0], wants[i])
 		room -= shares[i] + min(wants[i], 1)
+	}
+	give := func(i, need int) {
+		more := max(0, min(need-shares[i], wants[i]-shares[i], room))
+		shares[i] += more
+		room -= more
+	}
+	for next := 1; next <= 2; next++ {
+		for i, p := range all {
+			if next < len(p.needs) {
+				give(i, p.needs[next])
+			}
+		}
 	}
 	var text []string
 	for i, p := range all {
-		more := max(0, min(wants[i]-shares[i], room))
-		room -= more
-		if lines := p.lines(shares[i] + more); len(lines) > 0 {
+		give(i, wants[i])
+		if lines := p.lines(shares[i]); len(lines) > 0 {
 			text = append(text, strings.Join(lines, "\n")+"\n")
 		}
 	}
@@ -78,10 +96,17 @@ func (a Alert) head(int) []string {
 	case k.final != "" && a.Irreversible:
 		lines = append(lines, k.final)
 	}
+	if k.left != "" && slices.ContainsFunc(a.Changes, func(c Change) bool { return c.Outcome == control.Undone && len(c.Left) > 0 }) {
+		lines = append(lines, k.left)
+	}
+	if n := len(findingTypes(a.Findings)); n > 1 {
+		lines = append(lines, fmt.Sprintf("GuardDuty tells of it by findings of %d types.", n))
+	}
 	return lines
 }
 
-// story is the reason, and why it is not mended.
+// story is the reason, and why it is not mended. Where there are steps, each
+// tells that by itself.
 func (a Alert) story(most int) []string {
 	const each = 5
 	paragraph := func(s string) []string {
@@ -91,24 +116,16 @@ func (a Alert) story(most int) []string {
 		return cut(wrap(s, "  "), each)
 	}
 	reason, why := paragraph(clean(a.Reason, maxSentence)), paragraph(clean(a.Held, maxSentence))
-	if a.Error != "" {
+	if a.Error != "" && !a.stepwise() {
 		why = append(why, paragraph("Why: "+clean(a.Error, maxSentence))...)
 	}
 	why = cut(why, most-min(len(reason), max((most+1)/2, most-len(why))))
 	return append(cut(reason, most-len(why)), why...)
 }
 
-// where are the lines on the resource, its account and the control.
+// where are the lines on the resource, its account and the control or runbook.
 func (a Alert) where(int) []string {
-	var lines []string
-	if a.Target != nil {
-		name, kind := "Resource  "+clean(a.Target.ID, maxName), "("+clean(a.Target.Type, maxName)+")"
-		if length(name+" "+kind) <= width {
-			lines = append(lines, name+" "+kind)
-		} else {
-			lines = append(lines, name, indent+kind)
-		}
-	}
+	lines := a.resource()
 	account := strings.TrimSpace(a.Account + " " + a.Region)
 	if a.Scope == ledger.Organization {
 		account = "every account of the organization"
@@ -117,9 +134,29 @@ func (a Alert) where(int) []string {
 		lines = append(lines, "Account   "+clean(account, maxName))
 	}
 	if a.Control != "" {
-		lines = append(lines, fmt.Sprintf("Control   %s (%s)", clean(a.Control, maxName), a.Severity))
+		rule := "Control"
+		if a.threat() {
+			rule = "Runbook"
+		}
+		lines = append(lines, fmt.Sprintf("%-10s%s (%s)", rule, clean(a.Control, maxName), a.Severity))
 	}
 	return lines
+}
+
+// resource are the lines on the target. One that is a finding is told in the
+// finding's own words.
+func (a Alert) resource() []string {
+	switch {
+	case a.Target == nil:
+		return nil
+	case a.Target.Type == control.TypeFinding && a.threat() && a.Findings[0].Resource != "":
+		return cut(hanging("Resource  ", indent, clean(a.Findings[0].Resource, maxName)), 2)
+	}
+	name, kind := "Resource  "+clean(a.Target.ID, maxName), "("+clean(a.Target.Type, maxName)+")"
+	if length(name+" "+kind) <= width {
+		return []string{name + " " + kind}
+	}
+	return []string{name, indent + kind}
 }
 
 // ranked is a line that goes, where there is no room for all, before those of a
@@ -132,6 +169,15 @@ type ranked struct {
 // who are the lines on the operator, the actor and the times.
 func (a Alert) who(most int) []string {
 	all := slices.Concat(a.operator(), actor(a.Actor), a.cause())
+	if a.threat() { // what led here is told as found
+		all = a.operator()
+	}
+	return fewer(all, most)
+}
+
+// fewer are at most so many lines: those of the highest rank go first, and of
+// one rank the last.
+func fewer(all []ranked, most int) []string {
 	for rank := 3; rank > 0; rank-- {
 		for i := len(all) - 1; i >= 0 && len(all) > most; i-- {
 			if all[i].rank == rank {
@@ -291,66 +337,6 @@ func last(lines []string, most int) []string {
 	return append([]string{fmt.Sprintf("  … %d earlier rounds", left)}, lines[left:]...)
 }
 
-// changed are the lines on what was or would be changed.
-func (a Alert) changed(most int) []string {
-	k := a.kind()
-	head := cmp.Or(k.change, "Would change")
-	switch {
-	case a.Truncated:
-		return wrap("The changes are too long for this message: the case has them.", "")
-	case len(a.Changes) == 0 || most < 1:
-		return nil
-	case len(a.Changes) > 1:
-		return append([]string{head + ", step by step:"}, a.steps(most-1)...)
-	}
-	c := a.Changes[0]
-	head += " (" + clean(c.Remedy, maxName) + ")"
-	if entries := c.states(k).lines("  ", most-1); len(entries) > 0 {
-		return append([]string{head + ":"}, entries...)
-	}
-	return []string{head}
-}
-
-// steps are the lines on several changes: one for how each ended and, where
-// there is room for that too, those on what it changed.
-func (a Alert) steps(most int) []string {
-	n := len(a.Changes)
-	var lines []string
-	for i, c := range a.Changes {
-		if n > most && i == most-1 {
-			return append(lines, fmt.Sprintf("  … and %d more changes", n-i))
-		}
-		lines = append(lines, c.step())
-		if room := most - len(lines) - (n - i - 1); room > 0 {
-			lines = append(lines, c.states(a.kind()).lines("    ", room/(n-i))...)
-		}
-	}
-	return lines
-}
-
-// states are the fields that the change changed, or would.
-func (c Change) states(k kind) *differ {
-	if k.undone {
-		return difference(c.After, c.Before)
-	}
-	return difference(c.Before, c.After)
-}
-
-// step is one change of several, and how it ended, in one line.
-func (c Change) step() string {
-	line := c.Remedy
-	if c.Outcome != "" {
-		line += ": " + string(c.Outcome)
-	}
-	if c.Irreversible {
-		line += ", can't be undone"
-	}
-	if c.Error != "" {
-		line += ": " + c.Error
-	}
-	return "  " + clean(line, width-length("  …"))
-}
-
 // commands are the lines on what to do, and where to read on.
 func (a Alert) commands(int) []string {
 	var lines []string
@@ -358,7 +344,7 @@ func (a Alert) commands(int) []string {
 		lines = wrap(advice, "")
 	}
 	for _, c := range a.Commands {
-		lines = append(lines, cmp.Or(purposes[c.Label], "To "+c.Label+":"), c.Run)
+		lines = append(lines, a.purpose(c.Label), c.Run)
 	}
 	return append(lines, "Docs      "+a.docs())
 }
@@ -368,6 +354,8 @@ func (a Alert) docs() string {
 	switch {
 	case a.Docs != "":
 		return a.Docs
+	case a.threat():
+		return runbookDocs + a.Control
 	case a.Control != "":
 		return controlDocs + a.Control
 	}

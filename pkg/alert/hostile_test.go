@@ -82,8 +82,8 @@ func attacked(t *rapid.T) alert.Alert {
 	c := &ledger.Case{
 		ID: "20261122-7k3m9x2q", Control: "s3-bucket-public-access", Severity: control.High, Mode: "enforce",
 		Outcome: rapid.SampledFrom([]control.Outcome{
-			control.Remediated, control.Observed, control.AwaitingApproval, control.Expired, control.Failed, control.Held, control.Undone,
-			control.Unreadable, control.Refused,
+			control.Remediated, control.Partial, control.Observed, control.AwaitingApproval, control.Expired, control.Failed, control.Held,
+			control.Undone, control.Unreadable, control.Refused,
 		}).Draw(t, "outcome"),
 		Target: control.Target{Account: text("account"), Region: text("region"), Type: text("type"), ID: text("id")},
 		ARN:    text("arn"), Reason: text("reason"), Held: text("held"), Until: at("until"),
@@ -109,17 +109,43 @@ func attacked(t *rapid.T) alert.Alert {
 		name := rapid.SampledFrom([]string{"approve", "release", "retry", "undo"}).Draw(t, "command")
 		c.Commands = []ledger.Command{{Name: name, By: by, At: at("given"), Why: text("why")}}
 	}
-	for range rapid.SampledFrom([]int{0, 1, 1, 1, 2, 3, 60}).Draw(t, "steps") {
-		c.Steps = append(c.Steps, ledger.Step{
-			Remedy: "block-bucket-public-access", Error: text("error"), Before: state(t), After: state(t), Digest: "9d2c6f5b1d6a1e4f",
-			Outcome: rapid.SampledFrom([]control.Outcome{"", control.Remediated, control.Failed}).Draw(t, "step"), Irreversible: rapid.Bool().Draw(t, "final"),
-		})
+	for i := range rapid.SampledFrom([]int{0, 1, 1, 1, 2, 5, 60}).Draw(t, "steps") {
+		s := ledger.Step{
+			Remedy: "remedy-" + strings.Repeat("i", i), Reason: text("step's reason"), Error: text("error"),
+			Before: state(t), After: state(t), Digest: "9d2c6f5b1d6a1e4f", Left: rapid.SliceOfN(hostile, 0, 3).Draw(t, "left"),
+			Outcome: rapid.SampledFrom([]control.Outcome{
+				"", control.Remediated, control.Failed, control.Observed, control.Held, control.Unreadable, control.Compliant,
+			}).Draw(t, "step"),
+			Irreversible: rapid.Bool().Draw(t, "final"),
+		}
+		if rapid.Bool().Draw(t, "applied") {
+			s.Applied, s.Undone = at("applied at"), at("undone at")
+		}
+		c.Steps = append(c.Steps, s)
+	}
+	for range rapid.SampledFrom([]int{0, 0, 1, 2, 50}).Draw(t, "findings") {
+		c.Findings = append(c.Findings, found(t))
+	}
+	if c.Threat() && rapid.Bool().Draw(t, "told") {
+		c.Target.Type, c.Drill = control.TypeFinding, rapid.Bool().Draw(t, "drill")
 	}
 	a := alert.FromCase(c)
 	if rapid.IntRange(0, 4).Draw(t, "literal") == 0 {
 		a.Case, a.Target, a.Docs, a.Control, a.Commands = "", nil, "", "", nil
 	}
 	return a
+}
+
+// found is a finding in which every text is hostile.
+func found(t *rapid.T) ledger.Finding {
+	text := func(field string) string { return hostile.Draw(t, field) }
+	at := func(field string) time.Time { return time.Unix(rapid.Int64Range(0, 1<<32).Draw(t, field), 0).UTC() }
+	return ledger.Finding{
+		ID: text("finding"), ARN: text("finding's arn"), Type: text("finding type"), Title: text("title"), Role: text("role"),
+		Severity: rapid.Float64Range(0, 10).Draw(t, "severity"), Count: rapid.Int64().Draw(t, "count"), Resource: text("resource"),
+		Remotes: rapid.SliceOfN(hostile, 0, 10).Draw(t, "remotes"), Ports: rapid.SliceOfN(rapid.IntRange(1, 65535), 0, 20).Draw(t, "ports"),
+		First: at("first"), Last: at("last"),
+	}
 }
 
 // tester is what the checks need of a test, rapid's or not.
@@ -131,15 +157,18 @@ type tester interface {
 
 // ours are how lines begin that Snapback wrote: nothing from outside may begin one.
 var ours = regexp.MustCompile(`^(` + strings.Join([]string{
-	`(FIXED|SEEN, NOT CHANGED|WAITING|EXPIRED|NOT FIXED|UNDONE|HELD|TUG OF WAR|CAN'T TELL|REFUSED|STOPPED|STARTED): [A-Za-z ,;']+\.$`,
-	`(It waits for an answer|The resource is exempt) until [0-9 :-]{19} UTC\.$`,
+	`(FIXED|PARTLY FIXED|SEEN, NOT CHANGED|WAITING|EXPIRED|NOT FIXED|UNDONE|HELD|TUG OF WAR|CAN'T TELL|REFUSED|STOPPED|STARTED): [A-Za-z ,;']+\.$`,
+	`(CONTAINED|PARTLY CONTAINED|NOT CONTAINED|RELEASED|DRILL|THREAT REPORTED): [A-Za-z ,;']+\.$`,
+	`THREAT, (NOT CONTAINED|WAITING|EXPIRED|HELD|TUG OF WAR|CAN'T TELL): [A-Za-z ,;']+\.$`,
+	`(It waits for an answer|The resource is exempt|New findings are only told) until [0-9 :-]{19} UTC\.$`,
 	`(This change|Once made, this change|A part of this) can't be undone\.$`,
-	`(Resource|Account|Control|Who|When|Event|Approved|Released|Retried|Undone|Stopped|Started|Docs)  `,
+	`Some of it could not be put back: see below\.$`, `GuardDuty tells of it by findings of \d+ types\.$`,
+	`(Resource|Account|Control|Who|When|Event|Approved|Released|Retried|Undone|Stopped|Started|Docs)  `, `(Finding|Remote|Ports|Runbook)  `,
 	`Snapback stepped in (once|\d+ times), against:$`,
-	`(Changed|Would change|Tried to change|Put back)( \([a-z-]+\):?|, step by step:)$`,
+	`(Changed|Would change|Tried to change|Put back|Found|Looked at)( \([a-z-]+\):?|, step by step:)$`,
 	`(To [a-zA-Z ]+|If the resource should be as it is, exempt it):$`,
 	`Find what keeps making the change \(a pipeline, a template,$`, `an attacker\) and stop or fix it there\. If it may be an$`,
-	`attacker, disable the actor's credentials\.$`,
+	`attacker, disable the actor's credentials\.$`, `an attacker\) and stop or fix it there\.$`,
 	`  `, `$`,
 }, "|") + `)`)
 
@@ -304,8 +333,8 @@ func TestHugeCasesFitAPhone(t *testing.T) {
 	for _, name := range []string{"remediated-after-approval", "awaiting-approval", "failed-applied", "undone", "tug-of-war", "held-limit"} {
 		golden := all[name]
 		a := published(control.Failed, func(c *ledger.Case) {
-			for range 2000 {
-				c.Steps = append(c.Steps, ledger.Step{Remedy: "x", Before: before, Error: long})
+			for i := range 100 {
+				c.Steps = append(c.Steps, ledger.Step{Remedy: "x" + strings.Repeat("i", i), Before: before, Error: long, Left: slices.Repeat([]string{long}, 5)})
 			}
 		})
 		a.Outcome, a.Gate, a.Held, a.Reason, a.By, a.Did, a.Why = golden.Outcome, golden.Gate, long, long, golden.By, golden.Did, long
@@ -321,5 +350,17 @@ func TestHugeCasesFitAPhone(t *testing.T) {
 		one := a
 		one.Changes = a.Changes[1:2]
 		checkEMail(t, one)
+		if a.Gate != ledger.GateTugOfWar { // no other alert has rounds
+			a.Rounds = nil
+		}
+		for i := range 50 {
+			a.Findings = append(a.Findings, ledger.Finding{
+				ID: long, Type: fmt.Sprint(long, i), Title: long, Role: long, Resource: long, Count: 1 << 40, First: time.Now(), Last: time.Now().Add(time.Hour),
+				Remotes: slices.Repeat([]string{long}, 100), Ports: slices.Repeat([]int{i}, 100),
+			})
+		}
+		for _, a.Drill = range []bool{false, true} {
+			checkEMail(t, a)
+		}
 	}
 }

@@ -1,17 +1,28 @@
 package alert
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// news is what tells one kind of alert from another. The gate is empty where
-// the outcome says all.
+// about is what an alert tells of.
+type about string
+
+const (
+	violation about = ""       // a control found the baseline violated
+	threat    about = "threat" // GuardDuty found something
+	drill     about = "drill"  // GuardDuty sent a sample
+)
+
+// news is what tells one kind of alert from another.
 type news struct {
 	outcome control.Outcome
-	gate    ledger.Gate
+	gate    ledger.Gate // empty where the outcome says all
+	about   about
+	told    bool // nothing could be changed: it is only told of
 }
 
 // kind is how one kind of news is told.
@@ -20,9 +31,9 @@ type kind struct {
 	headline string
 	// subject begins the subject where it is not the outcome.
 	subject string
-	// until and final are said where there is a time, and where the change can't
-	// be undone; %s is the time.
-	until, final string
+	// until, final and left are said where there is a time, where the change can't
+	// be undone, and where not all could be put back; %s is the time.
+	until, final, left string
 	// change is the heading of the changes.
 	change string
 	// undone says that the changes went from after to before.
@@ -40,15 +51,26 @@ type kind struct {
 // resumed are the commands after which a change is made that was not made at once.
 var resumed = []string{"approve", "release", "retry"}
 
-const cantUndo = "This change can't be undone."
+const (
+	cantUndo   = "This change can't be undone."
+	notAllBack = "Some of it could not be put back: see below."
+	findIt     = "Find what keeps making the change (a pipeline, a template, an attacker) and stop or fix it there."
+)
 
 var kinds = map[news]kind{
 	{outcome: control.Remediated}: {
 		headline: "FIXED: changed back, and read back as compliant.",
 		change:   "Changed", final: cantUndo, after: resumed, commands: undo,
 	},
+	{outcome: control.Partial}: {
+		headline: "PARTLY FIXED: some of it is still open, see below.", subject: "PARTLY FIXED:",
+		change: "Tried to change", final: cantUndo, after: resumed, commands: again,
+	},
 	{outcome: control.Observed}: {
 		headline: "SEEN, NOT CHANGED: here Snapback only observes.",
+	},
+	{outcome: control.Observed, told: true}: {
+		headline: "SEEN, NOT CHANGED: Snapback can only tell of it.", change: "Found",
 	},
 	{outcome: control.AwaitingApproval}: {
 		headline: "WAITING: nothing is changed until someone approves.",
@@ -63,22 +85,21 @@ var kinds = map[news]kind{
 	},
 	{outcome: control.Undone}: {
 		headline: "UNDONE: put back by an operator; the violation is back.",
-		until:    "The resource is exempt until %s.", change: "Put back", undone: true, after: []string{"undo"}, commands: endExemption,
+		until:    "The resource is exempt until %s.", left: notAllBack,
+		change: "Put back", undone: true, after: []string{"undo"}, commands: endExemption,
 	},
 	{outcome: control.Held}: {
 		headline: "HELD: the violation stands; nothing was changed.",
 	},
-	{control.Held, ledger.GateLimit}: {
+	{outcome: control.Held, gate: ledger.GateLimit}: {
 		headline: "HELD: the limit of changes is reached.", commands: release,
 	},
-	{control.Held, ledger.GateMode}: {
+	{outcome: control.Held, gate: ledger.GateMode}: {
 		headline: "HELD: the change was begun, and may not go on.", commands: releaseThis,
 	},
-	{control.Held, ledger.GateTugOfWar}: {
+	{outcome: control.Held, gate: ledger.GateTugOfWar}: {
 		headline: "TUG OF WAR: it was broken again; Snapback has stopped.", subject: "TUG OF WAR:", raised: true,
-		advice: "Find what keeps making the change (a pipeline, a template, an attacker) and stop or fix it there. " +
-			"If it may be an attacker, disable the actor's credentials.",
-		commands: pullOut,
+		advice: findIt + " If it may be an attacker, disable the actor's credentials.", commands: pullOut,
 	},
 	{outcome: control.Unreadable}: {
 		headline: "CAN'T TELL: the resource could not be read.",
@@ -92,13 +113,87 @@ var kinds = map[news]kind{
 	{outcome: Started}: {
 		headline: "STARTED: Snapback changes resources again.",
 	},
+
+	{outcome: control.Remediated, about: threat}: {
+		headline: "CONTAINED: every step is made, and read back.", subject: "CONTAINED:",
+		change: "Changed", final: cantUndo, after: resumed, commands: undo,
+	},
+	{outcome: control.Partial, about: threat}: {
+		headline: "PARTLY CONTAINED: some of it is still open, see below.", subject: "PARTLY CONTAINED:",
+		change: "Tried to change", final: cantUndo, after: resumed, commands: again,
+	},
+	{outcome: control.Failed, about: threat}: {
+		headline: "NOT CONTAINED: no change could be made, or none held.", subject: "NOT CONTAINED:",
+		change: "Tried to change", final: cantUndo, after: resumed, commands: again,
+	},
+	{outcome: control.AwaitingApproval, about: threat}: {
+		headline: "THREAT, WAITING: nothing is changed until someone approves.", subject: "THREAT, WAITING:",
+		until: "It waits for an answer until %s.", final: "Once made, this change can't be undone.", commands: answer,
+	},
+	{outcome: control.Observed, about: threat}: {
+		headline: "THREAT, NOT CONTAINED: here Snapback only observes.", subject: "THREAT, NOT CONTAINED:",
+	},
+	{outcome: control.Observed, about: threat, told: true}: {
+		headline: "THREAT REPORTED: nothing is changed, see why below.", subject: "THREAT REPORTED:", change: "Looked at",
+	},
+	{outcome: control.Expired, about: threat}: {
+		headline: "THREAT, EXPIRED: nobody answered; it is not contained.", subject: "THREAT, EXPIRED:",
+	},
+	{outcome: control.Undone, about: threat}: {
+		headline: "RELEASED: put back by an operator; nothing contains it now.", subject: "RELEASED:",
+		until: "New findings are only told until %s.", left: notAllBack,
+		change: "Put back", undone: true, after: []string{"undo"}, commands: endExemption,
+	},
+	{outcome: control.Held, about: threat}: {
+		headline: "THREAT, HELD: it is not contained; nothing was changed.", subject: "THREAT, HELD:",
+	},
+	{outcome: control.Held, gate: ledger.GateLimit, about: threat}: {
+		headline: "THREAT, HELD: the limit of changes is reached.", subject: "THREAT, HELD:", commands: release,
+	},
+	{outcome: control.Held, gate: ledger.GateMode, about: threat}: {
+		headline: "THREAT, HELD: the change was begun, and may not go on.", subject: "THREAT, HELD:",
+		change: "Tried to change", commands: releaseThis,
+	},
+	{outcome: control.Held, gate: ledger.GateTugOfWar, about: threat}: {
+		headline: "THREAT, TUG OF WAR: it is open again; Snapback has stopped.", subject: "THREAT, TUG OF WAR:", raised: true,
+		advice: findIt, commands: pullOut,
+	},
+	{outcome: control.Unreadable, about: threat}: {
+		headline: "THREAT, CAN'T TELL: the resource could not be read.", subject: "THREAT, UNREADABLE:",
+	},
+	{about: drill}: {
+		headline: "DRILL: nothing was changed; the finding is a sample.", subject: "DRILL:",
+	},
+	{outcome: control.Unreadable, about: drill}: {
+		headline: "DRILL: nothing was changed; the resource can't be read.", subject: "DRILL:",
+	},
 }
 
+// kind is the nearest kind there is. A drill is one however it ended, and what
+// is said of no threat is said as of a violation.
 func (a Alert) kind() kind {
-	if k, ok := kinds[news{a.Outcome, a.Gate}]; ok {
-		return k
+	is := violation
+	switch {
+	case a.Drill:
+		is = drill
+	case a.threat():
+		is = threat
+	}
+	for _, n := range []news{
+		{a.Outcome, a.Gate, is, a.told()}, {a.Outcome, a.Gate, is, false}, {a.Outcome, "", is, false}, {about: is},
+		{a.Outcome, a.Gate, violation, false},
+	} {
+		if k, ok := kinds[n]; ok {
+			return k
+		}
 	}
 	return kinds[news{outcome: a.Outcome}]
+}
+
+// told reports whether nothing would be changed in any mode.
+func (a Alert) told() bool {
+	proposed := func(c Change) bool { return c.Outcome == "" }
+	return a.Outcome == control.Observed && !a.Truncated && !slices.ContainsFunc(a.Changes, proposed)
 }
 
 // purposes introduce the commands, by their labels.
@@ -116,20 +211,31 @@ var purposes = map[string]string{
 	"show":          "To see everything:",
 }
 
+// threatPurposes are those that are others where the alert tells of a threat.
+var threatPurposes = map[string]string{
+	"undo":    "To release it:",
+	"approve": "To approve exactly these changes:",
+}
+
+// purpose introduces a command.
+func (a Alert) purpose(label string) string {
+	if p := threatPurposes[label]; a.threat() && p != "" {
+		return p
+	}
+	return cmp.Or(purposes[label], "To "+label+":")
+}
+
+// undo is offered for what was changed and can be put back.
 func undo(c *ledger.Case) []Command {
-	if !slices.ContainsFunc(c.Steps, func(s ledger.Step) bool { return !s.Irreversible }) {
+	if !slices.ContainsFunc(c.Steps, func(s ledger.Step) bool { return !s.Irreversible && !s.Applied.IsZero() }) {
 		return nil
 	}
 	return []Command{{"undo", "snapback cases undo " + word(c.ID, "CASE")}}
 }
 
-// again retries, and undoes what was changed before it failed.
+// again retries, and undoes what was changed before something failed.
 func again(c *ledger.Case) []Command {
-	commands := []Command{{"retry", "snapback cases retry " + word(c.ID, "CASE")}}
-	if slices.ContainsFunc(c.Steps, func(s ledger.Step) bool { return !s.Irreversible && !s.Applied.IsZero() }) {
-		commands = append(commands, undo(c)...)
-	}
-	return commands
+	return append([]Command{{"retry", "snapback cases retry " + word(c.ID, "CASE")}}, undo(c)...)
 }
 
 func answer(c *ledger.Case) []Command {

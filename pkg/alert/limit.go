@@ -16,14 +16,17 @@ var limitKeys = map[ledger.Scope]string{
 }
 
 // FromLimit is the alert that a limit of changes is reached. It stands for all
-// violations that are held by it in that hour.
+// violations or threats that are held by it in that hour.
 func FromLimit(u ledger.Usage, severity control.Severity) Alert {
-	ends := u.Hour.UTC().Add(time.Hour)
+	ends, found := u.Hour.UTC().Add(time.Hour), "Violations"
+	if u.Scope == ledger.PerThreatAccount {
+		found = "Threats"
+	}
 	a := Alert{
 		Schema: Schema, ID: "limit-" + u.ID(), Outcome: control.Held, Severity: severity, Gate: ledger.GateLimit,
 		Reason: fmt.Sprintf("Snapback may make %s, and has made them all since %s.", u.Limit, u.Hour.UTC().Format(stamp)),
-		Held: fmt.Sprintf("Violations found from now on until %s are recorded and not changed. "+
-			"In the baseline file the limit is %s, under limits.", ends.Format(stamp), limitKeys[u.Scope]),
+		Held: fmt.Sprintf("%s found from now on until %s are recorded and not changed. "+
+			"In the baseline file the limit is %s, under limits.", found, ends.Format(stamp), limitKeys[u.Scope]),
 		Limit: u.String(), Until: ends, Changes: []Change{}, Docs: newsDocs + "limit-of-changes",
 	}
 	what := "--account " + word(u.Of, "ACCOUNT")

@@ -136,13 +136,26 @@ func wrap(s, prefix string) []string {
 	return append(lines, prefix+line)
 }
 
+// hanging wraps a text whose first line begins with one prefix and all others
+// with another one, which is as long or longer.
+func hanging(first, others, s string) []string {
+	lines := wrap(s, others)
+	lines[0] = first + strings.TrimPrefix(lines[0], others)
+	return lines
+}
+
 // cut keeps the first lines, and says so if there were more.
 func cut(lines []string, most int) []string {
 	if len(lines) <= most {
 		return lines
 	}
-	if lines = lines[:max(most, 0)]; most > 0 {
-		lines[most-1] += " …"
+	lines = lines[:max(most, 0)]
+	if most > 0 {
+		last := lines[most-1]
+		if at := strings.LastIndexByte(last, ' '); length(last)+2 > width && strings.TrimSpace(last[:max(at, 0)]) != "" {
+			last = last[:at]
+		}
+		lines[most-1] = last + " …"
 	}
 	return lines
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -100,11 +101,17 @@ func withoutChanges(a Alert) ([]byte, error) {
 	return json.Marshal(a)
 }
 
-// withoutEnds cuts all texts but the commands, and leaves out the oldest rounds:
-// what is left fits SNS's limit even if each character is escaped twice.
+// withoutEnds cuts all texts but the commands, and leaves out the oldest rounds,
+// the first findings and most of their addresses and ports: what is left fits
+// SNS's limit even if each character is escaped twice.
 func withoutEnds(a Alert) ([]byte, error) {
-	const rounds = 10
+	const rounds, findings, named = 10, 3, 10
 	a.Rounds = a.Rounds[max(0, len(a.Rounds)-rounds):]
+	a.Findings = slices.Clone(a.Findings[max(0, len(a.Findings)-findings):])
+	for i := range a.Findings {
+		f := &a.Findings[i]
+		f.Remotes, f.Ports = f.Remotes[:min(len(f.Remotes), named)], f.Ports[:min(len(f.Ports), named)]
+	}
 	commands := a.Commands
 	a.Commands = nil
 	body, err := withoutChanges(a)
@@ -121,7 +128,7 @@ func withoutEnds(a Alert) ([]byte, error) {
 }
 
 func shortened(v any) any {
-	const longest = 500 // bytes
+	const longest = 300 // bytes
 	switch v := v.(type) {
 	case string:
 		if len(v) > longest {

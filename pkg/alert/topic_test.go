@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -232,7 +233,8 @@ func TestManyChangesFitAMessage(t *testing.T) {
 		}
 		step.Before = before
 		c.Steps = nil
-		for range 50 {
+		for i := range 50 {
+			step.Remedy = "remedy-" + strings.Repeat("i", i)
 			c.Steps = append(c.Steps, step)
 		}
 	})
@@ -243,7 +245,7 @@ func TestManyChangesFitAMessage(t *testing.T) {
 	if n := p.size(); n > maxSNS {
 		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
 	}
-	if !strings.Contains(p.bodies["email"], "… and 36 more changes\n") {
+	if !strings.Contains(p.bodies["email"], "… and 35 more changes\n") {
 		t.Errorf("the e-mail does not say that there are more:\n%s", p.bodies["email"])
 	}
 }
@@ -271,5 +273,65 @@ func TestTextsTooLongForSNSAreCut(t *testing.T) {
 	}
 	if diff := cmp.Diff(a.Commands, body.Commands); diff != "" {
 		t.Errorf("the commands were cut (-want +got):\n%s", diff)
+	}
+}
+
+// hostileFindings are as many as a case keeps, with texts that grow most when
+// they are quoted twice.
+func hostileFindings() []ledger.Finding {
+	long := strings.Repeat("\x00<", 2<<10)
+	var all []ledger.Finding
+	for i := range 50 {
+		f := ledger.Finding{
+			ID: long, ARN: long, Type: fmt.Sprint(i, long), Title: long, Severity: 8, Count: 1, Role: long, Resource: long,
+		}
+		for j := range 500 {
+			f.Remotes, f.Ports = append(f.Remotes, fmt.Sprintf("2001:db8:%x:%x::ffff:203.0.113.255", i, j)), append(f.Ports, j)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func TestFindingsTooLongForSNSAreCut(t *testing.T) {
+	long := strings.Repeat("\x00<", 2<<10)
+	a := alert.FromCase(contained(control.Partial, func(c *ledger.Case) {
+		partly(c)
+		c.Findings, c.Steps[2].Left = hostileFindings(), slices.Repeat([]string{long}, 50)
+		c.Reason, c.Held, c.Target.ID, c.ARN, c.Event.Name = long, long, long, long, long
+		tugOfWar(c)
+		rounds(c, 50, long)
+		command("retry", long)(c)
+	}))
+	p, err := publish(t, a, http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.size(); n > maxSNS {
+		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
+	}
+	var body alert.Alert
+	if err := json.Unmarshal([]byte(p.bodies["default"]), &body); err != nil {
+		t.Fatal(err)
+	}
+	if !body.Truncated || len(body.Findings) != 3 || len(body.Findings[2].Remotes) != 10 || len(body.Findings[2].Ports) != 10 ||
+		!strings.HasPrefix(body.Findings[2].Type, "49") || body.ID != a.ID || body.Docs != a.Docs {
+		t.Errorf("truncated: %t, %d findings, ID %s", body.Truncated, len(body.Findings), body.ID)
+	}
+	if len(a.Findings) != 50 || len(a.Findings[49].Remotes) != 500 {
+		t.Error("the alert itself was cut")
+	}
+}
+
+func TestThreatIsPublishedForFilters(t *testing.T) {
+	p, err := publish(t, fromThreats()["threat-partly-contained"], http.StatusOK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"outcome": "partial", "severity": "HIGH", "account": "222222222222", "region": "us-east-1", "control": "ec2-quarantine",
+	}
+	if diff := cmp.Diff(want, p.attributes); diff != "" {
+		t.Errorf("attributes differ (-want +got):\n%s", diff)
 	}
 }

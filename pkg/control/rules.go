@@ -11,14 +11,15 @@ import (
 
 // Rule is one EventBridge rule of a domain.
 type Rule struct {
-	Name    string // "storage-s3", "storage-config", "storage-config-2"
+	Name    string // "storage-s3", "storage-config", "storage-config-2", "response-guardduty"
 	Pattern event.Pattern
 }
 
 // Rules are the EventBridge rules that bring a domain the events its controls
 // are triggered by: one for each source of CloudTrail calls and one for AWS
-// Config, split where a pattern would be longer than EventBridge takes. The
-// same controls always give the same rules.
+// Config, split where a pattern would be longer than EventBridge takes; and the
+// GuardDuty findings, if it has runbooks. The same controls always give the same
+// rules.
 //
 // Failed and read-only calls are not filtered here: a filter that is wrong
 // about AWS's records loses violations without a word, while the function
@@ -40,7 +41,11 @@ func (d Domain) Rules() []Rule {
 			return event.Calls(source, names)
 		}))...)
 	}
-	return append(rules, d.rules("config", event.Split(types, event.ConfigResources))...)
+	rules = append(rules, d.rules("config", event.Split(types, event.ConfigResources))...)
+	if len(d.Runbooks) > 0 {
+		rules = append(rules, d.rules("guardduty", []event.Pattern{event.Findings()})...)
+	}
+	return rules
 }
 
 func (d Domain) rules(source string, patterns []event.Pattern) []Rule {

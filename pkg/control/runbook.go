@@ -52,16 +52,19 @@ type Step struct {
 	Urgent bool
 }
 
-// Answers are the targets of a finding that the runbook answers for; none if it
-// does not answer this finding.
+// Answers are the targets of a finding that the runbook answers for, once each;
+// none if it does not answer this finding. A finding is not believed: what it
+// names that can't be the ID of a resource of the type is left out.
 func (r *Runbook) Answers(f *event.Finding) []Target {
 	if !r.Matches(f.Type) {
 		return nil
 	}
-	targets := r.Targets(f)
-	for i := range targets {
-		t := &targets[i]
+	var targets []Target
+	for _, t := range r.Targets(f) {
 		t.Account, t.Region, t.Type = cmp.Or(t.Account, f.Account), cmp.Or(t.Region, f.Region), r.Type
+		if r.IDs.MatchString(t.ID) && !slices.Contains(targets, t) {
+			targets = append(targets, t)
+		}
 	}
 	return targets
 }

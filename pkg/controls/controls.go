@@ -4,13 +4,17 @@ package controls
 
 import (
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/controls/network"
 	"github.com/snapback-aws/snapback/pkg/controls/storage"
+	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
 // Domains returns every domain, in the order of the docs.
 func Domains() []control.Domain {
 	return []control.Domain{
 		storage.Domain(),
+		network.Domain(),
+		runbooks.Domain(),
 	}
 }
 

@@ -26,6 +26,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // controls need. A domain's own list, <domain>/<domain>.go, is not named.
 var shared = []string{
 	"storage/public_access_block.go",
+	"network/prefixes.go",
+	"network/security_group.go",
+	"network/security_group_rule.go",
 }
 
 func TestEveryControlIsValid(t *testing.T) {
@@ -84,7 +87,9 @@ func TestEveryCallBuildsItsOwnValues(t *testing.T) {
 func TestEveryControlFileIsListed(t *testing.T) {
 	listed := map[string][]control.Control{}
 	for _, d := range controls.Domains() {
-		listed[d.Name] = d.Controls
+		if len(d.Controls) > 0 { // the runbooks of the others have a package of their own
+			listed[d.Name] = d.Controls
+		}
 	}
 	entries, err := os.ReadDir(".")
 	if err != nil {

@@ -31,7 +31,7 @@ func decode(t *testing.T, path string) *event.Event {
 }
 
 // TestSampleEventsConcernTheirTargets shows where each sample event leads, and
-// that the rules bring it.
+// that the rules bring it. Where findings lead, package runbooks shows.
 func TestSampleEventsConcernTheirTargets(t *testing.T) {
 	all := map[string]map[string][]string{}
 	err := fs.WalkDir(os.DirFS(samples), ".", func(path string, _ fs.DirEntry, err error) error {
@@ -47,6 +47,9 @@ func TestSampleEventsConcernTheirTargets(t *testing.T) {
 					concerned = true
 					all[path][d.Controls[i].ID] = append(all[path][d.Controls[i].ID], target.String())
 				}
+			}
+			if f, ok := e.Detail.(*event.Finding); ok {
+				concerned = slices.ContainsFunc(d.Runbooks, func(r control.Runbook) bool { return len(r.Answers(f)) > 0 })
 			}
 			if concerned && !slices.ContainsFunc(d.Rules(), func(r control.Rule) bool { return r.Pattern.Matcher().Match(e) }) {
 				t.Errorf("%s concerns domain %s, but none of its rules brings it", path, d.Name)

@@ -111,7 +111,7 @@ func (h *house) runbook() control.Runbook {
 			Plan: func(ctx context.Context, s *cloud.Session, t control.Target) (*control.Change, error) {
 				return d.plan(ctx, s, t, name)
 			},
-			Apply: func(ctx context.Context, s *cloud.Session, c control.Change) error { return shut(ctx, s, name) },
+			Apply: func(ctx context.Context, s *cloud.Session, _ control.Change) error { return shut(ctx, s, name) },
 			Undo: func(ctx context.Context, s *cloud.Session, c control.Change) error {
 				now, err := isShut(ctx, s, name)
 				switch {
@@ -257,7 +257,7 @@ func TestEveryStepIsMadeInItsOrderAndReadBack(t *testing.T) {
 	h := newHouse(t, "enforce")
 	var mu sync.Mutex
 	var order []string
-	h.faults.set(func(service, operation string, r *http.Request) (*http.Response, error) {
+	h.faults.set(func(_, operation string, r *http.Request) (*http.Response, error) {
 		if operation == "PutPublicAccessBlock" {
 			mu.Lock()
 			defer mu.Unlock()
@@ -298,7 +298,7 @@ func TestEveryStepIsMadeInItsOrderAndReadBack(t *testing.T) {
 func TestUrgentStepDoesNotWaitForThePlansOfTheOthers(t *testing.T) {
 	h := newHouse(t, "enforce")
 	eastShut := make(chan struct{})
-	h.faults.set(func(service, operation string, r *http.Request) (*http.Response, error) {
+	h.faults.set(func(_, operation string, r *http.Request) (*http.Response, error) {
 		switch {
 		case operation == "PutPublicAccessBlock" && strings.HasSuffix(r.URL.Path, "/east"):
 			close(eastShut)
@@ -539,7 +539,7 @@ func TestKilledWorkerIsFollowedByAnother(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
 		var mu sync.Mutex
-		h.faults.set(func(service, operation string, r *http.Request) (*http.Response, error) {
+		h.faults.set(func(_, _ string, r *http.Request) (*http.Response, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if calls++; calls == killed {

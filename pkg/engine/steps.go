@@ -53,13 +53,16 @@ func (w *walk) apply(ctx context.Context, session *cloud.Session, c *ledger.Case
 	for i := range w.rule.steps {
 		k.applied[w.rule.steps[i].Remedy.Name] = make(chan struct{})
 	}
-	failed := make([]error, len(w.rule.steps))
+	early := make([]bool, len(w.rule.steps)) // written down already
+	for i := range early {
+		early[i] = c.Step(w.rule.steps[i].Remedy.Name).Planned()
+	}
+	failed := make([]error, len(early))
 	var side sync.WaitGroup
-	for i := range w.rule.steps {
-		early := p.ready(i)
+	for i := range failed {
 		side.Go(func() {
 			defer recovered(&failed[i])
-			failed[i] = k.step(ctx, &w.rule.steps[i], early)
+			failed[i] = k.step(ctx, &w.rule.steps[i], early[i])
 		})
 	}
 	k.extend(ctx, p)
@@ -71,7 +74,7 @@ func (w *walk) apply(ctx context.Context, session *cloud.Session, c *ledger.Case
 func (k *work) extend(ctx context.Context, p *plan) {
 	defer close(k.written)
 	k.mu.Lock()
-	later := slices.ContainsFunc(k.c.Steps, func(s ledger.Step) bool { return s.Digest == "" && s.Outcome == "" })
+	later := slices.ContainsFunc(k.c.Steps, func(s ledger.Step) bool { return !s.Planned() })
 	k.mu.Unlock()
 	if !later {
 		return
@@ -79,7 +82,7 @@ func (k *work) extend(ctx context.Context, p *plan) {
 	p.wait()
 	k.mu.Lock()
 	for _, f := range p.steps {
-		if s := k.c.Step(f.step.Remedy.Name); s.Digest == "" && s.Outcome == "" {
+		if s := k.c.Step(f.step.Remedy.Name); !s.Planned() {
 			*s = k.walk.step(f)
 		}
 	}

@@ -98,6 +98,11 @@ func (w *walk) way(ctx context.Context) error {
 		return w.open(ctx, gates, w.newCase(gates, p), p)
 	}
 	p.wait()
+	return w.whole(ctx, gates, p)
+}
+
+// whole ends a walk whose target nobody else is on, once all is planned.
+func (w *walk) whole(ctx context.Context, gates ledger.Gates, p *plan) error {
 	switch {
 	case w.drill:
 		return w.rehearse(ctx, gates, p)

@@ -58,7 +58,20 @@ func checkEvent(t *testing.T, e *event.Event) {
 	case *event.Compliance:
 		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
 	case *event.Finding:
-		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
+		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID, d.Resource())
+		for _, id := range d.Groups() {
+			if !strings.HasPrefix(id, "sg-") || strings.Trim(id[3:], "0123456789abcdef") != "" {
+				t.Errorf("group is %q", id)
+			}
+		}
+		for _, in := range d.Instances() {
+			if !strings.HasPrefix(in.ID, "i-") || strings.Trim(in.ID[2:], "0123456789abcdef") != "" {
+				t.Errorf("instance is %q", in.ID)
+			}
+			if in.Account != "" {
+				accounts = append(accounts, in.Account)
+			}
+		}
 	case *event.Other:
 		if e.Dismiss() == "" {
 			t.Error("an event of a kind that no control reads is a reason to look")

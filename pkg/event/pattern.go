@@ -319,3 +319,12 @@ func ConfigResources(types []string) Pattern {
 		},
 	}
 }
+
+// Findings accepts GuardDuty findings of every type: which are answered is not
+// for a pattern to say, so that none is lost.
+func Findings() Pattern {
+	return Pattern{Fields: []Field{
+		{"source", []string{"aws.guardduty"}},
+		{"detail-type", []string{GuardDutyFinding}},
+	}}
+}

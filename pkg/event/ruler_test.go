@@ -49,10 +49,7 @@ func rulerPatterns() []event.Pattern {
 		event.Calls("ec2.amazonaws.com", []string{"AuthorizeSecurityGroupIngress"}),
 		event.ConfigResources([]string{"AWS::S3::Bucket"}),
 		event.ConfigResources([]string{"AWS::EC2::SecurityGroup", "AWS::IAM::User"}),
-		{Fields: []event.Field{
-			{Path: "source", Values: []string{"aws.guardduty"}},
-			{Path: "detail-type", Values: []string{event.GuardDutyFinding}},
-		}},
+		event.Findings(),
 	}
 }
 

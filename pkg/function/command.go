@@ -31,10 +31,10 @@ const (
 // Whoever may invoke the function may send it anything, so it does not say who
 // he is: the proof does, which STS confirms.
 type Request struct {
-	// Command is engine.Approve, Deny, Release, Retry or Undo, or one of this
+	// Command is engine.Approve, Deny, Release, Retry, Undo or Look, or one of this
 	// package's constants.
 	Command string `json:"command"`
-	// Case is the case that the first five are about.
+	// Case is the case that the first six are about.
 	Case string `json:"case,omitempty"`
 	// Digest is that of the change that the operator was shown: 64 hexadecimal
 	// digits. For approve and release.

@@ -165,6 +165,10 @@ type Step struct {
 	Irreversible bool `json:"irreversible,omitempty"`
 }
 
+// Planned reports whether it is known what the step changes; until then it is
+// only known that there is one.
+func (s *Step) Planned() bool { return s.Digest != "" || s.Outcome != "" }
+
 // Change is a step's change of the case's target.
 func (c *Case) Change(s *Step) control.Change {
 	change := control.Change{

@@ -1,0 +1,183 @@
+package runbooks_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/runbooks"
+)
+
+// FuzzMutatedFindings changes valid JSON into other valid JSON: a field is
+// dropped, gets another type, is wrapped, repeated or moved. Whatever comes of
+// it, nothing panics, and no ID of a wrong shape comes out.
+func FuzzMutatedFindings(f *testing.F) {
+	all := sampleFindings(f)
+	files := slices.Sorted(maps.Keys(all))
+	for i := range files {
+		for seed := range uint64(30) {
+			f.Add(i, seed, byte(1+seed%12))
+		}
+	}
+	f.Fuzz(func(t *testing.T, file int, seed uint64, times byte) {
+		if file < 0 {
+			t.Skip("there are no samples below 0")
+		}
+		var root any
+		if err := json.Unmarshal(all[files[file%len(files)]], &root); err != nil {
+			t.Fatal(err)
+		}
+		m := mutator{rand.New(rand.NewPCG(seed, uint64(times)))}
+		for range times % 64 {
+			root = m.mutate(root)
+		}
+		data, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkFinding(t, data)
+	})
+}
+
+var (
+	instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+	groupID    = regexp.MustCompile(`^sg-[0-9a-f]{8,17}$`)
+	region     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]+$`)
+)
+
+func checkFinding(t *testing.T, data []byte) {
+	t.Helper()
+	e, err := event.Decode(data)
+	var fault *event.FieldError
+	if err != nil {
+		if !errors.As(err, &fault) {
+			t.Fatalf("want a *FieldError, got %v", err)
+		}
+		return
+	}
+	f, ok := e.Detail.(*event.Finding)
+	if !ok {
+		return
+	}
+	if !(f.Severity >= 0 && f.Severity <= 10) || f.Role != "" && f.Role != event.RoleActor && f.Role != event.RoleTarget {
+		t.Errorf("severity %g, role %q", f.Severity, f.Role)
+	}
+	for _, at := range []time.Time{f.FirstSeen, f.LastSeen, f.Updated} {
+		if _, err := at.MarshalJSON(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, a := range f.Remotes {
+		if _, err := netip.ParseAddr(a); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, p := range f.LocalPorts {
+		if p < 1 || p > 65535 {
+			t.Errorf("port %d", p)
+		}
+	}
+	for _, in := range f.Instances() {
+		if !instanceID.MatchString(in.ID) || in.Account != "" && !event.IsAccount(in.Account) || in.Region != "" && !region.MatchString(in.Region) {
+			t.Errorf("instance %+v", in)
+		}
+	}
+	for _, id := range f.Groups() {
+		if !groupID.MatchString(id) {
+			t.Errorf("group %q", id)
+		}
+	}
+	if s := f.Resource(); s == "" || strings.ContainsAny(s, "\n\r\x1b") {
+		t.Errorf("resource %q", s)
+	}
+	checkAnswers(t, f)
+}
+
+// checkAnswers checks that somebody learns of the finding, and that what is to
+// be changed is of the type that it should be.
+func checkAnswers(t *testing.T, f *event.Finding) {
+	t.Helper()
+	answers := 0
+	for _, r := range runbooks.All() {
+		for _, target := range r.Answers(f) {
+			answers++
+			if target.Type != r.Type || !r.IDs.MatchString(target.ID) || !event.IsAccount(target.Account) || target.Region == "" {
+				t.Errorf("%s answers for %q", r.ID, target)
+			}
+			if !r.Names(r.ARN(target)) && region.MatchString(target.Region) {
+				t.Errorf("%s does not know its own target %s", r.ID, r.ARN(target))
+			}
+		}
+		if r.Reason != nil && r.Reason(f) == "" {
+			t.Errorf("%s gives no reason", r.ID)
+		}
+	}
+	if answers == 0 {
+		t.Error("nobody answers the finding")
+	}
+}
+
+// mutator changes one place of a JSON value at a time.
+type mutator struct{ *rand.Rand }
+
+func (m mutator) mutate(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if len(v) > 0 && m.IntN(5) > 0 {
+			keys := slices.Sorted(maps.Keys(v))
+			key := keys[m.IntN(len(keys))]
+			switch m.IntN(12) {
+			case 0:
+				delete(v, key)
+			case 1: // moved to where another was
+				v[keys[m.IntN(len(keys))]] = v[key]
+			default:
+				v[key] = m.mutate(v[key])
+			}
+			return v
+		}
+	case []any:
+		if len(v) > 0 && m.IntN(5) > 0 {
+			i := m.IntN(len(v))
+			v[i] = m.mutate(v[i])
+			return v
+		}
+	}
+	return m.other(v)
+}
+
+// hostile are texts that something may take for what they are not.
+var hostile = []string{
+	"", "i-", "i-0123456789abcdef", "i-../../x", "i-0123456789ABCDEF0", "sg-12345678\n", "arn:aws:ec2:us-east-1:222222222222:instance/i-12345678",
+	"arn:aws:ec2:x.example.com/:222222222222:instance/i-12345678", "EC2_INSTANCE", "Instance", "ACTOR", "TARGET", "NaN", "1e400", "333333333333",
+	"AttackSequence:EC2/CompromisedInstanceGroup", "UnauthorizedAccess:EC2/SSHBruteForce", `{"sample":true}`, `{"a":`, "\x00", "*", "fe80::1%x", "9999-99-99",
+}
+
+// other is another value in the place of one.
+func (m mutator) other(v any) any {
+	switch m.IntN(9) {
+	case 0:
+		return nil
+	case 1:
+		return m.Float64() * 1e6
+	case 2:
+		return m.IntN(2) == 0
+	case 3:
+		return []any{v}
+	case 4:
+		return []any{v, v, nil, []any{v}}
+	case 5:
+		return map[string]any{"x": v}
+	case 6:
+		return map[string]any{}
+	}
+	return hostile[m.IntN(len(hostile))]
+}
