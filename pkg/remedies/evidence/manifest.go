@@ -134,7 +134,7 @@ func encode(m *manifest) (json.RawMessage, error) {
 	if err := json.Unmarshal(text, &tree); err != nil {
 		return nil, err
 	}
-	for false {
+	for len(text) > control.MaxFacts {
 		list, cut := longest(tree, nil)
 		if len(list) == 0 {
 			break // what is left has no lists, and no text longer than the console's end
