@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,17 @@ func TestExplainShowsParametersAndWhatCantBeUndone(t *testing.T) {
 	} {
 		if !strings.Contains(object.String(), want) {
 			t.Errorf("the JSON lacks %s:\n%s", want, object.String())
+		}
+	}
+}
+
+func TestDocsHaveEveryFieldOfRunbooksAndFindingTypes(t *testing.T) {
+	section := sections(t)["snapback explain"]
+	for _, of := range []reflect.Type{reflect.TypeFor[runbookInfo](), reflect.TypeFor[findingInfo]()} {
+		for _, field := range fields(of) {
+			if !strings.Contains(section, "`"+field+"`") {
+				t.Errorf("docs/cli.md: section snapback explain lacks the field %s of %s", field, of)
+			}
 		}
 	}
 }

@@ -67,11 +67,11 @@ func TestDocsHaveEveryCommandAndFlag(t *testing.T) {
 func TestDocsHaveEveryField(t *testing.T) {
 	docs := sections(t)
 	for section, of := range map[string]any{
-		"snapback run":            engine.Result{},
+		"snapback run":            handled{},
 		"snapback replay":         record{},
 		"snapback explain":        controlInfo{},
 		"snapback baseline check": problem{},
-		"snapback cases show":     ledger.Case{},
+		"snapback cases show":     story{},
 		"Answers":                 engine.Answer{},
 		"Callers":                 ledger.Caller{},
 		"Changes":                 alert.Change{},
@@ -109,6 +109,8 @@ func fields(t reflect.Type) []string {
 		}
 		switch {
 		case name == "-":
+		case f.Anonymous: // its fields are those of the type
+			paths = append(paths, fields(inner)...)
 		case inner.Kind() == reflect.Struct && !slices.Contains(apart, inner):
 			for _, path := range fields(inner) {
 				paths = append(paths, name+suffix+path)

@@ -39,8 +39,11 @@ type step struct {
 
 // runbookPermission is one call of a step of one of a runbook's remedies.
 type runbookPermission struct {
-	Remedy string `json:"remedy"`
-	permission
+	Remedy   string `json:"remedy"`
+	Step     string `json:"step"`
+	Call     string `json:"call"`
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
 }
 
 // findingInfo is the JSON of a finding type.
@@ -126,7 +129,7 @@ func infoOfRunbook(domain string, r *control.Runbook) (runbookInfo, error) {
 			Remedy: s.Remedy.Name, After: list(s.After), Urgent: s.Urgent, Changes: s.Remedy.Apply != nil, Reversible: s.Remedy.Undo != nil,
 		})
 		for _, p := range permissions(s.Remedy) {
-			i.Permissions = append(i.Permissions, runbookPermission{s.Remedy.Name, p})
+			i.Permissions = append(i.Permissions, runbookPermission{s.Remedy.Name, p.Step, p.Call, p.Action, p.Resource})
 		}
 	}
 	var err error

@@ -77,7 +77,9 @@ type record struct {
 	Region  string       `json:"region"`
 	Time    time.Time    `json:"time"`
 	Actor   *event.Actor `json:"actor"`
-	Matches []match      `json:"matches"`
+	// Finding is the type of a GuardDuty finding.
+	Finding string  `json:"finding,omitempty"`
+	Matches []match `json:"matches"`
 	// Ignored says why the event would be dismissed; empty if it would not.
 	Ignored string `json:"ignored"`
 }
@@ -201,8 +203,11 @@ func (r *replay) event(ev *event.Event) error {
 		Event: ev.ID, Source: ev.Source, Name: ev.DetailType, Account: ev.Account, Region: ev.Region, Time: ev.Time.UTC(),
 		Matches: matches, Ignored: why,
 	}
-	if call, ok := ev.Detail.(*event.Call); ok {
-		rec.Source, rec.Name, rec.Actor = call.Source, call.Name, &call.Actor
+	switch d := ev.Detail.(type) {
+	case *event.Call:
+		rec.Source, rec.Name, rec.Actor = d.Source, d.Name, &d.Actor
+	case *event.Finding:
+		rec.Finding = d.Type
 	}
 	if why == "" {
 		r.matched++
@@ -216,7 +221,7 @@ func (r *replay) event(ev *event.Event) error {
 
 func (r *replay) print(rec record) error {
 	if err := printf(r.out, "%s  %s  %s  %s by %s\n", rec.Time.Format(time.RFC3339), rec.Account, rec.Region,
-		plain(rec.Name, 60), plain(short(who(rec), rec.Account), 80)); err != nil {
+		plain(cmp.Or(rec.Finding, rec.Name), 60), plain(short(who(rec), rec.Account), 80)); err != nil {
 		return err
 	}
 	for _, m := range rec.Matches {
@@ -343,7 +348,7 @@ func (r *replay) summary() error {
 	if r.damaged > 0 {
 		unread = fmt.Sprintf("; parts that could not be read: %d", r.damaged)
 	}
-	if err := printf(w, "events: %d, of which %d would reach a control and %d would be ignored%s\n",
+	if err := printf(w, "events: %d, of which %d would reach a control or runbook and %d would be ignored%s\n",
 		r.read, r.matched, r.ignored, unread); err != nil {
 		return err
 	}

@@ -3,10 +3,18 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/internal/scene"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
@@ -150,4 +158,260 @@ func TestBareInstanceIsContainedAndReleased(t *testing.T) {
 	}
 }
 
-var _ = slices.Clone[[]string]
+// What came later is another finding, of another type, the same one again, and
+// the administrator's copy of it.
+func TestFindingsAboutAContainedInstanceAddToItsCase(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	s.found(box.Finding(sample(t, mining)))
+	s.told("CONTAINED")
+	contained := worldOf(t, box)
+
+	for _, later := range []string{tunnel, "ec2-cryptomining-repeat", "ec2-cryptomining-administrator"} {
+		s.found(box.Finding(sample(t, later)))
+		if o := s.last(quarantine); o.Outcome != control.Compliant {
+			t.Errorf("%s ends as %s: %s", later, o.Outcome, o.Reason)
+		}
+	}
+	wantWorld(t, box, contained)
+	s.notTold()
+	c := s.oneCase(quarantine)
+	var findings []string
+	for _, f := range c.Findings {
+		findings = append(findings, fmt.Sprintf("%s %s %d", f.ID, f.Type, f.Count))
+	}
+	if diff := cmp.Diff([]string{
+		miningID + " CryptoCurrency:EC2/BitcoinTool.B 12",
+		"5eed0000000000000000000000002006 Trojan:EC2/DNSDataExfiltration 1",
+	}, findings); diff != "" {
+		t.Errorf("the case's findings (-want +got):\n%s", diff)
+	}
+	if n := len(s.cases()); n != 1 {
+		t.Errorf("%d cases", n)
+	}
+}
+
+func TestFindingsAtOnceAboutOneInstanceAreOneCase(t *testing.T) {
+	s := newSite(t, enforced)
+	web := s.scene(scene.Options{})
+	before := worldOf(t, web)
+	first := web.Finding(sample(t, mining))
+	var batches [][]byte // each for a function of its own, with two findings in it
+	for i := range 2 {
+		batches = append(batches, batch(t, edited(t, first, miningID, fmt.Sprintf("5eed000000000000000000000000%04d", i)), web.Finding(sample(t, tunnel))))
+	}
+	other := s.start()
+	answers := make([]string, len(batches))
+	failed := make([]error, len(batches))
+	var side sync.WaitGroup
+	for i, f := range []*local.Function{s.function, other} {
+		side.Go(func() {
+			answer, err := f.Invoke(t.Context(), batches[i])
+			answers[i], failed[i] = string(answer), err
+		})
+	}
+	side.Wait()
+	for i := range answers {
+		must(t, failed[i])
+		s.again(answers[i], batches[i])
+	}
+	wantContained(t, web)
+	c := s.oneCase(quarantine)
+	if got := outcomesOf(c); got != allDone || len(c.Findings) != 3 {
+		t.Errorf("the case's steps are %s, and its findings %+v", got, c.Findings)
+	}
+	wantEvidence(t, web, c.ID, c.Findings[0].ID)
+	s.told("CONTAINED")
+	s.done(engine.Undo, c)
+	wantWorld(t, web, before)
+}
+
+// The attack sequence names a third instance, which does not exist, and as a node
+// of a cluster a fourth one.
+func TestEachInstanceOfAnAttackSequenceIsContained(t *testing.T) {
+	s := newSite(t, enforced)
+	// AWS makes one group of a name; moto may make two that are asked for at once.
+	var making sync.Mutex
+	s.proxy.Inject("EC2.CreateSecurityGroup", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+		making.Lock()
+		defer making.Unlock()
+		x.Answer(x.Forward())
+	}})
+	web := s.scene(scene.Options{})
+	beside, err := web.Beside(t.Context())
+	must(t, err)
+	node, err := web.Beside(t.Context())
+	must(t, err)
+	before := worldOf(t, web)
+	s.found(edited(t, web.Finding(sample(t, "attack-sequence-ec2")),
+		"i-0123456789abcdef1", beside.Instance, "i-0123456789abcdef9", node.Instance))
+	for _, contained := range []*scene.Scene{web, beside} {
+		wantContained(t, contained)
+	}
+	if open, err := node.Open(t.Context()); err != nil || len(open) == 0 {
+		t.Errorf("the node is cut off: %v", err)
+	}
+	var ids []string
+	for _, c := range s.cases() {
+		if got := outcomesOf(c); c.Outcome != control.Remediated {
+			t.Errorf("the case of %s is %s, and its steps are %s", c.Target.ID, c.Outcome, got)
+		}
+		ids = append(ids, c.Target.ID)
+	}
+	if len(ids) != 2 || !slices.Contains(ids, web.Instance) || !slices.Contains(ids, beside.Instance) {
+		t.Errorf("there are cases of %v", ids)
+	}
+	if n := len(s.alerts()); n != 2 {
+		t.Errorf("%d alerts", n)
+	}
+	for _, c := range s.cases() {
+		s.done(engine.Undo, c)
+	}
+	wantWorld(t, web, before)
+}
+
+func TestStepThatIsDeniedLeavesItPartlyContained(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	s.proxy.Inject("EC2.CreateSnapshots", 1, refusedByEC2("UnauthorizedOperation"))
+	s.found(box.Finding(sample(t, mining)))
+	wantContained(t, box) // all the same
+	c := s.oneCase(quarantine)
+	if c.Outcome != control.Partial || c.Step("take-snapshots").Outcome != control.Failed {
+		t.Errorf("the case is %s, and its steps are %s", c.Outcome, outcomesOf(c))
+	}
+	a := s.told("PARTLY CONTAINED")
+	if change := a.Changes[4]; change.Outcome != control.Failed || !strings.Contains(change.Error, "UnauthorizedOperation") {
+		t.Errorf("the alert says of %s: %s %s", change.Remedy, change.Outcome, change.Error)
+	}
+	if first := a.Commands[0]; first.Label != "retry" {
+		t.Errorf("the alert's first command is %s", first.Run)
+	}
+	s.found(box.Finding(sample(t, tunnel))) // which tries again, but does not get further
+	if o := s.last(quarantine); o.Outcome != control.Failed && o.Outcome != control.Partial {
+		t.Errorf("the next finding ends as %s: %s", o.Outcome, o.Reason)
+	}
+	s.alerts()
+
+	s.proxy.Clear()
+	c = s.cases()[len(s.cases())-1]
+	s.done(engine.Retry, c)
+	wantEvidence(t, box, c.ID, c.Findings[0].ID)
+	s.told("CONTAINED")
+	for _, c := range slices.Backward(s.cases()) {
+		s.done(engine.Undo, c)
+	}
+	wantWorld(t, box, before)
+}
+
+// refusedByEC2 answers, for good, with an error of EC2's. Source: EC2 API
+// reference, "Error codes", for the form.
+func refusedByEC2(code string) local.Fault {
+	return local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+		x.Answer(local.Answer{
+			Status: http.StatusForbidden, Header: http.Header{"Content-Type": {"text/xml"}},
+			Body: fmt.Appendf(nil, "<Response><Errors><Error><Code>%s</Code><Message>You are not authorized to perform this operation.</Message>"+
+				"</Error></Errors><RequestID>local</RequestID></Response>", code),
+		})
+	}}
+}
+
+func TestQuarantineThatSomebodyOpenedIsRepaired(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	s.found(box.Finding(sample(t, mining)))
+	first := s.oneCase(quarantine)
+	s.told("CONTAINED")
+	groups, err := s.ec2().DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{
+		Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"snapback-quarantine"}}},
+	})
+	must(t, err)
+	_, err = s.ec2().AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
+		GroupId: groups.SecurityGroups[0].GroupId, IpPermissions: []types.IpPermission{{
+			IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: aws.String("203.0.113.9/32")}},
+		}},
+	})
+	must(t, err)
+
+	s.found(box.Finding(sample(t, tunnel)))
+	wantContained(t, box)
+	if a := s.told("CONTAINED"); !strings.Contains(string(a.Changes[2].Before), "tcp 22-22 in from 203.0.113.9/32") {
+		t.Errorf("the alert does not tell what was open: %+v", a.Changes[2])
+	}
+	cases := s.cases()
+	if len(cases) != 2 || cases[1].Previous != first.ID || cases[1].Step("isolate-network").Outcome != control.Remediated {
+		t.Fatalf("cases: %+v", cases)
+	}
+	// Released is what the first case contained. The second has nothing to put back.
+	if a := s.done(engine.Undo, cases[1]); len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "is not opened again") {
+		t.Errorf("the undo of the repair: %q", a.Notes)
+	}
+	wantContained(t, box)
+	s.done(engine.Undo, first)
+	wantWorld(t, box, before)
+}
+
+func TestReleaseNamesWhatNoLongerExists(t *testing.T) {
+	s := newSite(t, enforced)
+	web := s.scene(scene.Options{})
+	before := worldOf(t, web)
+	s.found(web.Finding(sample(t, mining)))
+	s.told("CONTAINED")
+	must(t, web.DeleteDatabaseGroup(t.Context()))
+	must(t, web.DeleteTargetGroup(t.Context()))
+
+	a := s.done(engine.Undo, s.oneCase(quarantine))
+	for _, want := range []string{
+		"Target group " + web.TargetARN + " no longer exists",
+		"Security group " + web.Groups[1] + ", which network interface " + web.Interfaces[1] + " was in, no longer exists",
+		"Network interface " + web.Interfaces[2] + " stays isolated: no group that it was in exists any more",
+	} {
+		if !strings.Contains(a.Reason, want) {
+			t.Errorf("the answer does not say %q: %s", want, a.Reason)
+		}
+	}
+	s.told("RELEASED")
+	now := worldOf(t, web)
+	for _, gone := range []string{"target group web", "group " + web.Groups[1], "rules of " + web.Groups[1]} {
+		delete(before, gone)
+	}
+	before["groups of "+web.Interfaces[1]] = web.Groups[0]
+	before["groups of "+web.Interfaces[2]] = now["groups of "+web.Interfaces[2]] // the quarantine group
+	if diff := cmp.Diff(before, now); diff != "" {
+		t.Errorf("the world (-want +got):\n%s", diff)
+	}
+}
+
+func TestInstanceThatIsGoneIsReleasedAsFarAsThereIsSomething(t *testing.T) {
+	s := newSite(t, enforced)
+	web := s.scene(scene.Options{})
+	s.found(web.Finding(sample(t, mining)))
+	s.told("CONTAINED")
+	s.terminate(web)
+
+	a := s.done(engine.Undo, s.oneCase(quarantine))
+	for _, want := range []string{"preserve-instance: The resource no longer exists.", "take-out-of-service: The resource no longer exists."} {
+		if !slices.Contains(a.Notes, want) {
+			t.Errorf("the answer does not say %q: %q", want, a.Notes)
+		}
+	}
+	s.told("RELEASED")
+	for name, line := range worldOf(t, web) {
+		if strings.HasPrefix(name, "policy snapback-quarantine") || strings.HasPrefix(name, "evidence ") {
+			t.Errorf("there is still %s: %s", name, line)
+		}
+	}
+}
+
+// terminate ends an instance in spite of its protection.
+func (s *site) terminate(of *scene.Scene) {
+	s.t.Helper()
+	_, err := s.ec2().ModifyInstanceAttribute(s.t.Context(), &ec2.ModifyInstanceAttributeInput{
+		InstanceId: &of.Instance, DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(false)},
+	})
+	must(s.t, err)
+	_, err = s.ec2().TerminateInstances(s.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{of.Instance}})
+	must(s.t, err)
+}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -210,6 +211,33 @@ func (s *site) deliver(findings ...[]byte) local.Delivery {
 	must(s.t, err)
 	must(s.t, d.Err)
 	return d
+}
+
+// batch is an invocation with some findings.
+func batch(t *testing.T, findings ...[]byte) []byte {
+	t.Helper()
+	var b events.SQSEvent
+	for i, f := range findings {
+		b.Records = append(b.Records, events.SQSMessage{MessageId: fmt.Sprint("m-", i), Body: string(f)})
+	}
+	data, err := json.Marshal(b)
+	must(t, err)
+	return data
+}
+
+// again hands the messages of a batch that the function reported as failed out
+// again, as the queue does, until none is.
+func (s *site) again(answer string, batch []byte) {
+	s.t.Helper()
+	for range 3 {
+		if answer == `{"batchItemFailures":[]}` {
+			return
+		}
+		body, err := s.function.Invoke(s.t.Context(), batch)
+		must(s.t, err)
+		answer = string(body)
+	}
+	s.t.Errorf("the queue would move messages to the dead-letter queue: %s\n%s", answer, s.function.Logs())
 }
 
 // cases are those of the account, oldest first.

@@ -17,18 +17,18 @@ const maxLines = 40
 const stamp = "2006-01-02 15:04:05 UTC"
 
 // paragraph is a part of the e-mail. Its lines are rendered for as much room as
-// there is. It gets room for at least so many of them as it needs first, and
-// for what it needs next before any other gets more than that.
+// there is. What it needs first it gets in any case; what it needs next, and then,
+// it gets before any other gets more than that.
 type paragraph struct {
 	lines func(most int) []string
 	needs []int
 }
 
-// Text is the e-mail's body: what happened and is it mended; which resource;
-// who and when; what was changed; what to do; where to read on. It has at most
-// 40 lines, wrapped for a phone, commands and names left whole so that they can
-// be copied. A line that begins at its left edge is Snapback's own: whatever
-// comes from outside follows a label or is indented.
+// Text is the e-mail's body: what happened and is it mended; what GuardDuty
+// found; which resource; who and when; what was changed; what to do; where to
+// read on. It has at most 40 lines, wrapped for a phone, commands and names left
+// whole so that they can be copied. A line that begins at its left edge is
+// Snapback's own: whatever comes from outside follows a label or is indented.
 func (a Alert) Text() string {
 	story, who, changed := 3, 7, 5
 	switch {
@@ -50,8 +50,8 @@ func (a Alert) Text() string {
 	)
 }
 
-// fit joins paragraphs: each gets what it needs first, then what it needs next,
-// then what room is left goes to the upper ones, which matter most.
+// fit joins paragraphs: each gets what it needs, round by round, and what room is
+// left goes to the upper ones, which matter most.
 func fit(all ...paragraph) string {
 	room := maxLines + 1 // an empty line follows each paragraph but the last
 	wants, shares := make([]int, len(all)), make([]int, len(all))
@@ -65,7 +65,7 @@ func fit(all ...paragraph) string {
 		shares[i] += more
 		room -= more
 	}
-	for next := 1; next <= 2; next++ {
+	for next := 1; next < 3; next++ {
 		for i, p := range all {
 			if next < len(p.needs) {
 				give(i, p.needs[next])
@@ -201,12 +201,16 @@ func (a Alert) operator() []ranked {
 	if a.By == nil {
 		return nil
 	}
+	label := cmp.Or(dids[a.Did], "By")
+	if a.threat() && a.Did == "undo" { // as the e-mail calls it
+		label = dids["release"]
+	}
 	at := a.At.UTC().Format(stamp)
 	if a.By.Host != "" {
 		at += " on " + clean(a.By.Host, maxWord)
 	}
 	lines := []ranked{
-		{0, fmt.Sprintf("%-10s", cmp.Or(dids[a.Did], "By")) + clean(orDash(a.By.ARN), maxName)},
+		{0, fmt.Sprintf("%-10s", label) + clean(orDash(a.By.ARN), maxName)},
 		{1, indent + at},
 	}
 	if a.Why != "" {

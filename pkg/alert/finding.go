@@ -10,8 +10,8 @@ import (
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-// findingTypes are the types of findings, in the order in which the first one of each
-// came.
+// findingTypes are the types of findings, in the order in which the first one of
+// each came.
 func findingTypes(findings []ledger.Finding) []string {
 	var all []string
 	for _, f := range findings {
@@ -31,9 +31,8 @@ func (a Alert) itself() string {
 	return ""
 }
 
-// resourceID is the ID of the target, or in a drill of the resource that would
-// be: the engine makes the finding the target there, and writes the resource's ID
-// behind it.
+// resourceID is the ID of the target. In a drill that is the finding, behind whose
+// ID the engine writes that of the resource.
 func (a Alert) resourceID() string {
 	if _, id, ok := strings.Cut(a.Target.ID, "/"); ok && a.Drill {
 		return id

@@ -422,3 +422,31 @@ func TestWhatMattersOfAFindingIsInTheEMail(t *testing.T) {
 		}
 	}
 }
+
+func TestHowOftenAndSinceWhenIsToldAsFarAsGuardDutySays(t *testing.T) {
+	f := mining()
+	f.Count, f.Last = 40, f.Last.Add(time.Hour)
+	without := func(edit func(*ledger.Finding)) ledger.Finding {
+		g := f
+		edit(&g)
+		return g
+	}
+	for _, tt := range []struct {
+		name     string
+		findings []ledger.Finding
+		want     string
+	}{
+		{"both times", []ledger.Finding{f}, "seen 40 times since 2026-11-22 01:00:00 UTC\n          last at 2026-11-22 02:00:00 UTC\n"},
+		{"the first alone", []ledger.Finding{without(func(g *ledger.Finding) { g.Last = time.Time{} })}, "seen 40 times since 2026-11-22 01:00:00 UTC\n"},
+		{"the last alone", []ledger.Finding{without(func(g *ledger.Finding) { g.First = time.Time{} })}, "seen 40 times at 2026-11-22 02:00:00 UTC\n"},
+		{"neither", []ledger.Finding{without(func(g *ledger.Finding) { g.First, g.Last = time.Time{}, time.Time{} })}, "seen 40 times\n"},
+		{"no count", []ledger.Finding{without(func(g *ledger.Finding) { g.Count, g.First = 0, g.Last })}, "seen once at 2026-11-22 02:00:00 UTC\n"},
+		{"two of a type", []ledger.Finding{mining(), f}, "seen 40 times since 2026-11-22 01:00:00 UTC\n          last at 2026-11-22 02:00:00 UTC\n          one more finding of this type\n"},
+		{"three of a type", []ledger.Finding{mining(), mining(), f}, "          2 more findings of this type\n"},
+	} {
+		a := alert.FromCase(contained(control.Remediated, func(c *ledger.Case) { c.Findings = tt.findings }))
+		if !strings.Contains(a.Text(), tt.want) {
+			t.Errorf("%s: the e-mail lacks %q:\n%s", tt.name, tt.want, a.Text())
+		}
+	}
+}

@@ -52,6 +52,10 @@ var transientCodes = map[string]bool{
 	// DynamoDB cancels a transaction for throttling and conflicts too.
 	"TransactionCanceledException":   true,
 	"TransactionInProgressException": true,
+	// EC2 takes snapshots only so fast, of all volumes and of one (EC2 API
+	// reference, "Error codes").
+	"ConcurrentSnapshotLimitExceeded":       true,
+	"SnapshotCreationPerVolumeRateExceeded": true,
 }
 
 var transientStatus = map[int]bool{

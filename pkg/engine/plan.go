@@ -163,8 +163,8 @@ func (p *plan) of(remedy string) found {
 const recently = 30 * time.Second
 
 // look plans and reads the gates side by side, and weakens the decision by what
-// the gates say. It returns as soon as the gates are read and the urgent steps
-// are planned. An error says that nothing could be planned, or, as a *gateError,
+// the gates say. It returns as soon as the gates are read and an urgent step has
+// something to change. An error says that nothing could be planned, or, as a *gateError,
 // that there is a violation whose gates can't be read; without a violation the
 // gates don't matter.
 func (w *walk) look(ctx context.Context) (*plan, ledger.Gates, error) {
@@ -191,8 +191,9 @@ func (w *walk) look(ctx context.Context) (*plan, ledger.Gates, error) {
 	}
 	w.weaken(a.gates)
 	if w.hurries(a.gates) {
-		p.waitUrgent()
-		return p, a.gates, nil
+		if p.waitUrgent(); p.urgentTodo() {
+			return p, a.gates, nil
+		}
 	}
 	p.wait()
 	if !p.nothing() && p.failed() == nil && time.Since(a.gates.Released) < recently {

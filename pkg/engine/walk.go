@@ -373,12 +373,8 @@ func (w *walk) recordAgain(ctx context.Context, live *ledger.Live, c *ledger.Cas
 		}
 	}
 	if w.finding != nil {
-		of, newType, err := w.saw(ctx, live.Case)
-		if err != nil {
+		if err := w.saw(ctx, live.Case, live.Alerted && send); err != nil {
 			return err
-		}
-		if newType && live.Alerted && send { // another threat to the same resource is news
-			return w.tellRecorded(ctx, of)
 		}
 	}
 	switch {
@@ -400,17 +396,24 @@ func (w *walk) tellRecorded(ctx context.Context, c *ledger.Case) error {
 	return w.Ledger.Alerted(ctx, c, ledger.Alerted{ID: a.ID, At: time.Now().UTC()})
 }
 
-// saw notes a finding in a case that is there already, and reports whether
-// findings of its type are new to it.
-func (w *walk) saw(ctx context.Context, id string) (c *ledger.Case, newType bool, err error) {
-	if c, err = w.Ledger.Case(ctx, id); err != nil {
-		return nil, false, err
+// saw notes a finding in a case that is there already. Another kind of threat to
+// the same resource is news: if tell is set, the operators are told of it before
+// it is noted, so that a worker killed between the two repeats the alert.
+func (w *walk) saw(ctx context.Context, id string, tell bool) error {
+	c, err := w.Ledger.Case(ctx, id)
+	if err != nil {
+		return err
 	}
 	more, newType := c.Saw(*w.finding)
-	if more {
-		err = w.Ledger.Note(ctx, c)
+	if newType && tell {
+		if err := w.tellCase(ctx, c); err != nil {
+			return err
+		}
 	}
-	return c, newType, err
+	if !more {
+		return nil
+	}
+	return w.Ledger.Note(ctx, c)
 }
 
 // contained ends the walk of a finding about a resource that this runbook has

@@ -59,19 +59,7 @@ func checkEvent(t *testing.T, e *event.Event) {
 		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID)
 	case *event.Finding:
 		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID, d.Resource())
-		for _, id := range d.Groups() {
-			if !strings.HasPrefix(id, "sg-") || strings.Trim(id[3:], "0123456789abcdef") != "" {
-				t.Errorf("group is %q", id)
-			}
-		}
-		for _, in := range d.Instances() {
-			if !strings.HasPrefix(in.ID, "i-") || strings.Trim(in.ID[2:], "0123456789abcdef") != "" {
-				t.Errorf("instance is %q", in.ID)
-			}
-			if in.Account != "" {
-				accounts = append(accounts, in.Account)
-			}
-		}
+		checkNamed(t, d)
 	case *event.Other:
 		if e.Dismiss() == "" {
 			t.Error("an event of a kind that no control reads is a reason to look")
@@ -94,6 +82,21 @@ func checkEvent(t *testing.T, e *event.Event) {
 	}
 	if _, err := e.Time.MarshalJSON(); err != nil {
 		t.Errorf("time can't be written down: %v", err)
+	}
+}
+
+// checkNamed checks that what a finding names has the shape of an ID.
+func checkNamed(t *testing.T, f *event.Finding) {
+	t.Helper()
+	for _, id := range f.Groups() {
+		if !strings.HasPrefix(id, "sg-") || strings.Trim(id[3:], "0123456789abcdef") != "" {
+			t.Errorf("group is %q", id)
+		}
+	}
+	for _, in := range f.Instances() {
+		if !strings.HasPrefix(in.ID, "i-") || strings.Trim(in.ID[2:], "0123456789abcdef") != "" || in.Account != "" && !event.IsAccount(in.Account) {
+			t.Errorf("instance is %+v", in)
+		}
 	}
 }
 

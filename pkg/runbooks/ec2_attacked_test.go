@@ -22,17 +22,25 @@ import (
 	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
-// server is the AWS of all tests but the lifecycle's.
+// server is the AWS of all tests but the lifecycle's. Only those that need one
+// start it: the fuzzer's workers don't.
 var server *local.AWS
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = local.StartAWS(context.Background()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+func member(t *testing.T) aws.Config {
+	t.Helper()
+	if server == nil {
+		var err error
+		server, err = local.StartAWS(context.Background())
+		check(t, err)
 	}
+	return server.Config(local.MemberAccount)
+}
+
+func TestMain(m *testing.M) {
 	code := m.Run()
-	server.Close()
+	if server != nil {
+		server.Close()
+	}
 	os.Exit(code)
 }
 
@@ -64,7 +72,7 @@ type exposure struct {
 type opened struct{ Group, Traffic, Range string }
 
 func TestReportNamesWhatTheInternetReaches(t *testing.T) {
-	v := newVictim(t.Context(), t, server.Config(local.MemberAccount))
+	v := newVictim(t.Context(), t, member(t))
 	all := types.IpPermission{IpProtocol: aws.String("-1"), Ipv6Ranges: []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}}
 	ping := types.IpPermission{
 		IpProtocol: aws.String("icmp"), FromPort: aws.Int32(-1), ToPort: aws.Int32(-1), IpRanges: []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}},
@@ -109,7 +117,7 @@ func TestReportNamesWhatTheInternetReaches(t *testing.T) {
 }
 
 func TestReportSaysThatNothingIsOpen(t *testing.T) {
-	v := newVictim(t.Context(), t, server.Config(local.MemberAccount))
+	v := newVictim(t.Context(), t, member(t))
 	change := v.plan(v.launch(v.group(tcp(22, "203.0.113.0/24"))))
 	if want := "none of its 1 security groups lets in the whole internet: the attack comes from inside"; !strings.Contains(change.Reason, want) {
 		t.Errorf("the reason is %s", change.Reason)
@@ -122,7 +130,7 @@ func TestReportSaysThatNothingIsOpen(t *testing.T) {
 // The parameters of the network domain's control, as the baseline has them, are
 // those of the runbook that uses its remedy.
 func TestAttackedIngressFollowsTheControlsParameters(t *testing.T) {
-	v := newVictim(t.Context(), t, server.Config(local.MemberAccount))
+	v := newVictim(t.Context(), t, member(t))
 	domain := runbooks.Domain()
 	i := slices.IndexFunc(domain.Runbooks, func(r control.Runbook) bool { return r.ID == "ec2-attacked-ingress" })
 	remedy := domain.Runbooks[i].Steps[0].Remedy

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
@@ -23,28 +24,43 @@ func FuzzMutatedFindings(f *testing.F) {
 	all := sampleFindings(f)
 	files := slices.Sorted(maps.Keys(all))
 	for i := range files {
-		for seed := range uint64(30) {
-			f.Add(i, seed, byte(1+seed%12))
+		for seed := range uint64(6) {
+			f.Add(i, seed, byte(1+2*seed))
 		}
 	}
+	answering := runbooks.All()
 	f.Fuzz(func(t *testing.T, file int, seed uint64, times byte) {
 		if file < 0 {
 			t.Skip("there are no samples below 0")
 		}
-		var root any
-		if err := json.Unmarshal(all[files[file%len(files)]], &root); err != nil {
-			t.Fatal(err)
-		}
 		m := mutator{rand.New(rand.NewPCG(seed, uint64(times)))}
+		data := all[files[file%len(files)]]
 		for range times % 64 {
-			root = m.mutate(root)
+			data = m.apply(t, data)
 		}
-		data, err := json.Marshal(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkFinding(t, data)
+		checkFinding(t, data, answering)
 	})
+}
+
+// More mutations than are kept as seeds, so that every run of the tests sees
+// others.
+func TestMutatedFindingsAreAnswered(t *testing.T) {
+	all := sampleFindings(t)
+	answering := runbooks.All()
+	seed := rand.Uint64()
+	m := mutator{rand.New(rand.NewPCG(seed, 0))}
+	for range 100 {
+		for _, file := range slices.Sorted(maps.Keys(all)) {
+			data := all[file]
+			for range 1 + m.IntN(12) {
+				data = m.apply(t, data)
+			}
+			checkFinding(t, data, answering)
+			if t.Failed() {
+				t.Fatalf("seed %d, a mutation of %s:\n%s", seed, file, data)
+			}
+		}
+	}
 }
 
 var (
@@ -53,7 +69,7 @@ var (
 	region     = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]+$`)
 )
 
-func checkFinding(t *testing.T, data []byte) {
+func checkFinding(t *testing.T, data []byte, answering []control.Runbook) {
 	t.Helper()
 	e, err := event.Decode(data)
 	var fault *event.FieldError
@@ -67,6 +83,13 @@ func checkFinding(t *testing.T, data []byte) {
 	if !ok {
 		return
 	}
+	checkFields(t, f)
+	checkNamed(t, f)
+	checkAnswers(t, f, answering)
+}
+
+func checkFields(t *testing.T, f *event.Finding) {
+	t.Helper()
 	if !(f.Severity >= 0 && f.Severity <= 10) || f.Role != "" && f.Role != event.RoleActor && f.Role != event.RoleTarget {
 		t.Errorf("severity %g, role %q", f.Severity, f.Role)
 	}
@@ -85,6 +108,10 @@ func checkFinding(t *testing.T, data []byte) {
 			t.Errorf("port %d", p)
 		}
 	}
+}
+
+func checkNamed(t *testing.T, f *event.Finding) {
+	t.Helper()
 	for _, in := range f.Instances() {
 		if !instanceID.MatchString(in.ID) || in.Account != "" && !event.IsAccount(in.Account) || in.Region != "" && !region.MatchString(in.Region) {
 			t.Errorf("instance %+v", in)
@@ -98,15 +125,14 @@ func checkFinding(t *testing.T, data []byte) {
 	if s := f.Resource(); s == "" || strings.ContainsAny(s, "\n\r\x1b") {
 		t.Errorf("resource %q", s)
 	}
-	checkAnswers(t, f)
 }
 
 // checkAnswers checks that somebody learns of the finding, and that what is to
 // be changed is of the type that it should be.
-func checkAnswers(t *testing.T, f *event.Finding) {
+func checkAnswers(t *testing.T, f *event.Finding, answering []control.Runbook) {
 	t.Helper()
 	answers := 0
-	for _, r := range runbooks.All() {
+	for _, r := range answering {
 		for _, target := range r.Answers(f) {
 			answers++
 			if target.Type != r.Type || !r.IDs.MatchString(target.ID) || !event.IsAccount(target.Account) || target.Region == "" {
@@ -127,6 +153,18 @@ func checkAnswers(t *testing.T, f *event.Finding) {
 
 // mutator changes one place of a JSON value at a time.
 type mutator struct{ *rand.Rand }
+
+// apply changes one place of a text in JSON.
+func (m mutator) apply(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var root any
+	err := json.Unmarshal(data, &root)
+	if err == nil {
+		data, err = json.Marshal(m.mutate(root))
+	}
+	check(t, err)
+	return data
+}
 
 func (m mutator) mutate(v any) any {
 	switch v := v.(type) {

@@ -1,0 +1,279 @@
+package main_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/internal/scene"
+	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/ledger"
+)
+
+func TestFindingAboutATerminatedInstanceIsTold(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	s.terminate(box)
+	before := worldOf(t, box)
+	s.found(box.Finding(sample(t, mining)))
+	wantWorld(t, box, before)
+	a := s.told("THREAT REPORTED")
+	if !strings.Contains(a.Held, "ec2-quarantine found nothing to do on "+box.Instance) || a.Control != "finding-report" {
+		t.Errorf("the alert of %s says: %s", a.Control, a.Held)
+	}
+	if cases := s.cases(); len(cases) != 1 || cases[0].Control != "finding-report" || cases[0].State != "" {
+		t.Errorf("cases: %+v", cases)
+	}
+}
+
+func TestSampleIsADrill(t *testing.T) {
+	s := newSite(t, enforced)
+	web := s.scene(scene.Options{})
+	before := worldOf(t, web)
+	drill := sample(t, "ec2-cryptomining-sample")
+	s.found(web.Finding(edited(t, drill, "i-99999999", web.Instance)))
+	wantWorld(t, web, before)
+	a := s.told("DRILL")
+	if !a.Drill || len(a.Changes) != 5 || !strings.Contains(a.Subject, web.Instance) {
+		t.Errorf("the alert: %+v", a)
+	}
+	c := s.oneCase(quarantine)
+	if !c.Drill || c.State != "" || c.Outcome != control.Observed {
+		t.Errorf("the case: %+v", c)
+	}
+	for _, step := range c.Steps {
+		if step.Digest == "" || !step.Applied.IsZero() {
+			t.Errorf("step %s was planned: %t, applied: %t", step.Remedy, step.Digest != "", !step.Applied.IsZero())
+		}
+	}
+	// The real thing is contained as if there had been no drill.
+	s.found(web.Finding(sample(t, mining)))
+	wantContained(t, web)
+	s.told("CONTAINED")
+}
+
+// GuardDuty's own samples name an instance that does not exist.
+func TestSampleOfNoInstanceIsADrill(t *testing.T) {
+	s := newSite(t, enforced)
+	s.found((&scene.Scene{Account: s.account}).Finding(sample(t, "ec2-cryptomining-sample")))
+	a := s.told("DRILL")
+	if !a.Drill || len(a.Changes) != 0 || !strings.Contains(a.Held, "does not exist") {
+		t.Errorf("the alert: %+v", a)
+	}
+	if c := s.oneCase(quarantine); !c.Drill || c.State != "" {
+		t.Errorf("the case: %+v", c)
+	}
+}
+
+// Of the victim's groups, one lets the world in to SSH.
+func TestVictimIsNotQuarantinedAndItsOpenRuleIsClosed(t *testing.T) {
+	s := newSite(t, "runbooks: {ec2-quarantine: {mode: enforce, from-severity: 1}, ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
+	web := s.scene(scene.Options{})
+	before := worldOf(t, web)
+	s.found(web.Finding(sample(t, attacked)))
+	after := worldOf(t, web)
+	open := "tcp 22-22 in from 0.0.0.0/0 (admins), "
+	rules := "rules of " + web.Groups[0]
+	if want := strings.Replace(before[rules], open, "", 1); after[rules] != want || before[rules] == want {
+		t.Errorf("the rules of the group are %s, want %s", after[rules], want)
+	}
+	after[rules] = before[rules]
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("the rest of the world (-before +after):\n%s", diff)
+	}
+	alerts := s.alerts()
+	slices.SortFunc(alerts, func(a, b local.Alert) int { return strings.Compare(a.Control, b.Control) })
+	if len(alerts) != 2 {
+		t.Fatalf("alerts: %+v\n%s", alerts, s.function.Logs())
+	}
+	victim, group := alerts[0], alerts[1]
+	if victim.Control != "ec2-attacked" || !strings.Contains(victim.Subject, "THREAT REPORTED") || !slices.Contains(victim.Findings[0].Remotes, "203.0.113.9") {
+		t.Errorf("the alert about the victim: %+v", victim)
+	}
+	if seen := string(victim.Changes[0].Before); !strings.Contains(seen, `"traffic":"tcp 22","range":"0.0.0.0/0"`) {
+		t.Errorf("the alert about the victim does not tell of the open rule: %s", seen)
+	}
+	if group.Control != "ec2-attacked-ingress" || !strings.Contains(group.Subject, "CONTAINED") || group.Target.ID != web.Groups[0] {
+		t.Errorf("the alert about the group: %+v", group)
+	}
+	s.done(engine.Undo, s.oneCase("ec2-attacked-ingress"))
+	wantWorld(t, web, before)
+}
+
+// moto lets every role be assumed: AssumeRole alone is answered by a stand-in.
+func TestAccountThatCantBeEnteredIsTold(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	s.proxy.Inject("STS.AssumeRole", 1, local.Denied())
+	s.found(box.Finding(sample(t, mining)))
+	wantWorld(t, box, before)
+	if a := s.told("THREAT, UNREADABLE"); !strings.Contains(a.Reason+a.Error, "assume role") {
+		t.Errorf("the alert does not say why: %+v", a)
+	}
+	if c := s.oneCase(quarantine); c.Outcome != control.Unreadable {
+		t.Errorf("the case: %+v", c)
+	}
+	s.proxy.Clear()
+	s.found(box.Finding(sample(t, "ec2-cryptomining-repeat")))
+	wantContained(t, box)
+	s.told("CONTAINED")
+}
+
+func TestByDefaultASevereThreatWaitsForAYes(t *testing.T) {
+	s := newSite(t)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	s.found(edited(t, box.Finding(sample(t, tunnel)), `"severity": 8`, `"severity": 5`))
+	wantWorld(t, box, before)
+	s.told("THREAT, NOT CONTAINED")
+	if c := s.oneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
+		t.Errorf("the case: %+v", c)
+	}
+
+	s.found(box.Finding(sample(t, mining)))
+	wantWorld(t, box, before)
+	a := s.told("THREAT, WAITING")
+	if len(a.Changes) != 5 || a.Commands[0].Label != "approve" {
+		t.Errorf("the alert: %+v", a)
+	}
+	cases := s.cases()
+	c := cases[len(cases)-1]
+	if c.Outcome != control.AwaitingApproval || !strings.Contains(a.Commands[0].Run, control.ShortDigest(c.Digest())) {
+		t.Errorf("the case is %s, and to approve it the alert offers %s", c.Outcome, a.Commands[0].Run)
+	}
+	other := *c
+	other.Steps = other.Steps[:4] // so it has another digest
+	if a := s.command(engine.Approve, &other); a.Verdict != engine.Misuse {
+		t.Errorf("an approval of something else: %s: %s", a.Verdict, a.Reason)
+	}
+	wantWorld(t, box, before)
+	s.done(engine.Approve, c)
+	wantContained(t, box)
+	wantEvidence(t, box, c.ID, miningID)
+	s.told("CONTAINED")
+}
+
+func TestWhatTheBaselineProtectsIsOnlyTold(t *testing.T) {
+	for _, tt := range []struct{ name, account, protected string }{
+		{"the hub's own account", local.HubAccount, ""},
+		{"a protected instance", "399999999998", `protected: {resources: ["arn:aws:ec2:us-east-1:399999999998:instance/*"]}`},
+		{"an exempt instance", "399999999999", `exemptions: [{runbook: ec2-quarantine, resource: "arn:aws:ec2:us-east-1:399999999999:instance/*", ` +
+			`reason: the honeypot, owner: security@example.com, expires: ` + time.Now().AddDate(0, 1, 0).Format(time.DateOnly) + "}]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSiteIn(t, tt.account, enforced, tt.protected)
+			box := s.scene(scene.Options{Bare: true})
+			before := worldOf(t, box)
+			s.found(box.Finding(sample(t, mining)))
+			wantWorld(t, box, before)
+			s.told("THREAT, NOT CONTAINED")
+			if c := s.oneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
+				t.Errorf("the case: %+v", c)
+			}
+		})
+	}
+}
+
+func TestProtectedRoleKeepsItsPolicies(t *testing.T) {
+	s := newSite(t, enforced, `protected: {principals: ["arn:aws:iam::*:role/`+scene.Role+`"]}`)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	s.found(box.Finding(sample(t, mining)))
+	if open, err := box.Open(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("packets are let through: %q, %v", open, err)
+	}
+	for name, line := range worldOf(t, box) {
+		if strings.Contains(name, "role "+scene.Role) && before[name] != line {
+			t.Errorf("%s is %q, want %q", name, line, before[name])
+		}
+	}
+	c := s.oneCase(quarantine)
+	if c.Outcome != control.Partial || c.Step("cut-instance-credentials").Outcome != control.Held {
+		t.Errorf("the case is %s, and its steps are %s", c.Outcome, outcomesOf(c))
+	}
+	if a := s.told("PARTLY CONTAINED"); !strings.Contains(a.Changes[3].Error, "is not changed: it is a protected principal") {
+		t.Errorf("the alert does not say what is left: %+v", a.Changes[3])
+	}
+	s.done(engine.Undo, c)
+	wantWorld(t, box, before)
+}
+
+func TestWhileSnapbackIsStoppedThreatsAreOnlyTold(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	stop := ledger.Stop{Scope: s.account, On: true, Why: "a test", By: ledger.Caller{ARN: "arn:aws:iam::111111111111:role/operator"}, At: time.Now()}
+	must(t, house.hub.Ledger().Switch(t.Context(), stop))
+	s.found(box.Finding(sample(t, mining)))
+	wantWorld(t, box, before)
+	if a := s.told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "Nothing is changed while Snapback is stopped") {
+		t.Errorf("the alert does not say why: %+v", a)
+	}
+	stop.On, stop.At = false, time.Now()
+	must(t, house.hub.Ledger().Switch(t.Context(), stop))
+	s.found(box.Finding(sample(t, tunnel)))
+	wantContained(t, box)
+	s.told("CONTAINED")
+}
+
+func TestThreatBeyondTheLimitIsHeld(t *testing.T) {
+	withinTheHour(t)
+	s := newSite(t, enforced, "limits: {threat-changes-per-account-per-hour: 1}")
+	one := s.scene(scene.Options{Bare: true})
+	two, err := one.Beside(t.Context())
+	must(t, err)
+	s.found(one.Finding(sample(t, mining)))
+	wantContained(t, one)
+	s.told("CONTAINED")
+	contained := worldOf(t, one)
+
+	s.found(edited(t, two.Finding(sample(t, mining)), miningID, "5eed0000000000000000000000009001"))
+	wantWorld(t, one, contained)
+	if a := s.told("HELD"); a.Limit == "" {
+		t.Errorf("the alert is not about the limit: %+v", a)
+	}
+	held := s.cases()[1]
+	if held.Outcome != control.Held || held.Gate != ledger.GateLimit || held.Target.ID != two.Instance {
+		t.Errorf("the case: %+v", held)
+	}
+	s.done(engine.Release, held)
+	wantContained(t, two)
+	s.told("CONTAINED")
+}
+
+// withinTheHour waits for the next hour if this one is about to end: the limits
+// count by hours of the clock.
+func withinTheHour(t *testing.T) {
+	t.Helper()
+	now := time.Now()
+	if left := now.Truncate(time.Hour).Add(time.Hour).Sub(now); left < 30*time.Second {
+		select {
+		case <-time.After(left):
+		case <-t.Context().Done():
+		}
+	}
+}
+
+// Findings that name an instance, and call for no quarantine of it.
+func TestFindingThatIsNoReasonForAQuarantineIsTold(t *testing.T) {
+	s := newSite(t, "runbooks: {\"*\": {mode: enforce, from-severity: 1}}")
+	box := s.scene(scene.Options{Bare: true})
+	before := worldOf(t, box)
+	for _, name := range []string{
+		"runtime-eks", "runtime-ecs", "attack-sequence-eks", "iam-instance-credentials", "custom-detection-rule", "unknown-type",
+	} {
+		s.found(box.Finding(sample(t, name)))
+		if a := s.told("THREAT REPORTED"); a.Control != "finding-report" || a.Held == "" {
+			t.Errorf("%s: the alert of %s says why: %q", name, a.Control, a.Held)
+		}
+	}
+	s.found(box.Finding(sample(t, "ec2-cryptomining-archived")))
+	s.notTold()
+	wantWorld(t, box, before)
+}
