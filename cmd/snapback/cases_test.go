@@ -80,7 +80,7 @@ func TestManifestIsNamedOrPrinted(t *testing.T) {
 		{"1", "1 byte" + hint, "1"},
 		{`{"a":[]}`, "8 bytes" + hint, "{\n  \"a\": []\n}"},
 		{`"` + strings.Repeat("x", 12<<10) + `"`, "12 KB" + hint, `"` + strings.Repeat("x", 12<<10) + `"`},
-		{"{\"a\x1b", "5 bytes" + hint, "{\"a\ufffd"},
+		{"{\"a\x1b", "4 bytes" + hint, "{\"a\ufffd"},
 	} {
 		s := &ledger.Step{Facts: json.RawMessage(tt.facts)}
 		if got := manifest(c, s, false); got != tt.named {

@@ -110,7 +110,9 @@ func (d door) plan(ctx context.Context, s *cloud.Session, t control.Target) (*co
 	return c, nil
 }
 
-func (d door) apply(ctx context.Context, s *cloud.Session, _ control.Change) error { return d.put(ctx, s, true) }
+func (d door) apply(ctx context.Context, s *cloud.Session, _ control.Change) error {
+	return d.put(ctx, s, true)
+}
 
 // put leaves the door shut or ajar.
 func (d door) put(ctx context.Context, s *cloud.Session, shut bool) error {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/local"
@@ -105,6 +107,51 @@ func TestVictimIsNotQuarantinedAndItsOpenRuleIsClosed(t *testing.T) {
 	wantWorld(t, web, before)
 }
 
+// The report on the victim reads its groups a moment later than the control that
+// closes their rules.
+func TestReportOfAVictimTellsWhatWasOpenThoughItIsBeingClosed(t *testing.T) {
+	s := newSite(t, "runbooks: {ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
+	web := s.scene(scene.Options{})
+	// The first two read what is to be closed, for the plans of the two groups.
+	s.proxy.Inject("EC2.DescribeSecurityGroupRules", 3, local.Fault{Times: 1, Disturb: func(x *local.Exchange) {
+		for range 100 { // a second
+			if closed := s.closed(web); closed {
+				break
+			}
+			pause(t, 10*time.Millisecond)
+		}
+		x.Answer(x.Forward())
+	}})
+	s.found(web.Finding(sample(t, attacked)))
+	for _, a := range s.alerts() {
+		if seen := a.Changes[0]; a.Control == "ec2-attacked" && !strings.Contains(string(seen.Before), `"traffic":"tcp 22","range":"0.0.0.0/0"`) {
+			t.Errorf("the alert about the victim does not tell of the rule that was open: %s %s", seen.Reason, seen.Before)
+		}
+	}
+}
+
+// closed reports whether the rule that lets the world in to SSH is gone.
+func (s *site) closed(of *scene.Scene) bool {
+	out, err := s.ec2().DescribeSecurityGroups(s.t.Context(), &ec2.DescribeSecurityGroupsInput{GroupIds: of.Groups[:1]})
+	if err != nil {
+		return false
+	}
+	for _, p := range out.SecurityGroups[0].IpPermissions {
+		if aws.ToInt32(p.FromPort) == 22 && aws.ToString(p.IpRanges[0].CidrIp) == "0.0.0.0/0" {
+			return false
+		}
+	}
+	return true
+}
+
+func pause(t *testing.T, wait time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(wait):
+	case <-t.Context().Done():
+	}
+}
+
 // moto lets every role be assumed: AssumeRole alone is answered by a stand-in.
 func TestAccountThatCantBeEnteredIsTold(t *testing.T) {
 	s := newSite(t, enforced)
@@ -113,7 +160,7 @@ func TestAccountThatCantBeEnteredIsTold(t *testing.T) {
 	s.proxy.Inject("STS.AssumeRole", 1, local.Denied())
 	s.found(box.Finding(sample(t, mining)))
 	wantWorld(t, box, before)
-	if a := s.told("THREAT, UNREADABLE"); !strings.Contains(a.Reason+a.Error, "assume role") {
+	if a := s.told("THREAT, UNREADABLE"); !strings.Contains(a.Reason, "assume arn:aws:iam::"+s.account+":role/"+role) {
 		t.Errorf("the alert does not say why: %+v", a)
 	}
 	if c := s.oneCase(quarantine); c.Outcome != control.Unreadable {
@@ -253,10 +300,7 @@ func withinTheHour(t *testing.T) {
 	t.Helper()
 	now := time.Now()
 	if left := now.Truncate(time.Hour).Add(time.Hour).Sub(now); left < 30*time.Second {
-		select {
-		case <-time.After(left):
-		case <-t.Context().Done():
-		}
+		pause(t, left)
 	}
 }
 
@@ -276,4 +320,25 @@ func TestFindingThatIsNoReasonForAQuarantineIsTold(t *testing.T) {
 	s.found(box.Finding(sample(t, "ec2-cryptomining-archived")))
 	s.notTold()
 	wantWorld(t, box, before)
+}
+
+// An attack sequence may name what is another account's: an event reaches only
+// its own.
+func TestInstanceOfAnotherAccountIsRefused(t *testing.T) {
+	s := newSite(t, enforced)
+	box := s.scene(scene.Options{Bare: true})
+	other := newSite(t).scene(scene.Options{Bare: true})
+	before := worldOf(t, other)
+	s.found(edited(t, box.Finding(sample(t, "attack-sequence-ec2")),
+		s.account+":instance/i-0123456789abcdef2", other.Account+":instance/"+other.Instance))
+	wantContained(t, box)
+	wantWorld(t, other, before)
+	var told []string
+	for _, a := range s.alerts() {
+		told = append(told, string(a.Outcome))
+	}
+	slices.Sort(told)
+	if diff := cmp.Diff([]string{"refused", "remediated"}, told); diff != "" {
+		t.Errorf("alerts (-want +got):\n%s", diff)
+	}
 }

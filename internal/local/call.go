@@ -9,6 +9,7 @@ import (
 // services are the SDK's service IDs, without spaces, of the names that
 // requests are signed for. S3 Control signs as S3 does.
 var services = map[string]string{
+	"autoscaling":   "AutoScaling",
 	"dynamodb":      "DynamoDB",
 	"ec2":           "EC2",
 	"iam":           "IAM",
@@ -46,6 +47,10 @@ func serviceOf(r *http.Request) string {
 	return name
 }
 
+// balancers are the two services that sign as "elasticloadbalancing", by the
+// version of their API.
+var balancers = map[string]string{"2012-06-01": "ElasticLoadBalancing", "2015-12-01": "ElasticLoadBalancingv2"}
+
 // callOf is the name of a call as package cloud records it: "STS.AssumeRole".
 // The REST calls that are not in the tables here are named by what they ask:
 // "S3.GET /bucket?website=".
@@ -59,6 +64,9 @@ func callOf(r *http.Request, body []byte) string {
 	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"):
 		if form, err := url.ParseQuery(string(body)); err == nil {
 			operation = form.Get("Action")
+			if id, ok := balancers[form.Get("Version")]; ok && service == "elasticloadbalancing" {
+				service = id
+			}
 		}
 	case service == "S3":
 		operation = s3Operation(r)

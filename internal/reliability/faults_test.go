@@ -44,12 +44,6 @@ var faults = []fault{
 	{"denied for good", long, func(*site) local.Fault { return local.Denied() }, true},
 }
 
-func (s *site) kill() {
-	if err := s.function.Kill(); err != nil {
-		s.t.Error(err)
-	}
-}
-
 // denial is what is right where a call is denied for good: what retrying can't
 // mend is told to the operators at once. A message ends in the dead-letter queue
 // where Snapback could not write down, or tell, what it has to.
@@ -195,22 +189,31 @@ func (s *site) words(end fate) string {
 	case s.now() == closed:
 		text = "changed, no alert"
 	}
+	return text + end.words() + times(len(told))
+}
+
+// words say how often a message was handed out.
+func (f fate) words() string {
 	switch {
-	case end.dead:
-		text += ", dead-letter queue"
-	case end.tries == 2:
-		text += " after 1 redelivery"
-	case end.tries > 2:
-		text += fmt.Sprintf(" after %d redeliveries", end.tries-1)
+	case f.dead:
+		return ", dead-letter queue"
+	case f.tries == 2:
+		return " after 1 redelivery"
+	case f.tries > 2:
+		return fmt.Sprintf(" after %d redeliveries", f.tries-1)
 	}
-	switch n := len(told); n {
+	return ""
+}
+
+// times say how often the operators were told, if that was more than once.
+func times(told int) string {
+	switch told {
 	case 0, 1:
-		return text
+		return ""
 	case 2:
-		return text + ", alerted twice"
-	default:
-		return text + fmt.Sprintf(", alerted %d times", n)
+		return ", alerted twice"
 	}
+	return fmt.Sprintf(", alerted %d times", told)
 }
 
 // remediated checks the end that every fault that passes must come to.
@@ -242,7 +245,7 @@ func (s *site) ended(c *ledger.Case, outcome control.Outcome) {
 }
 
 // oneStory checks that the alerts are one, or its repetitions.
-func (s *site) oneStory(alerts []local.Alert, outcome control.Outcome, id string) {
+func (s *member) oneStory(alerts []local.Alert, outcome control.Outcome, id string) {
 	s.t.Helper()
 	if len(alerts) == 0 {
 		s.t.Errorf("nobody was told that it is %s", outcome)

@@ -32,7 +32,7 @@ func (j job) name() string { return j.row + "/" + j.column }
 // TestFaults makes the tables: every call of the function's path with every
 // fault, and then some stories of more than one fault.
 func TestFaults(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, enforced)
 	calls := w.record(t)
 	jobs := []job{{"order", "calls", func(t *testing.T) string { w.inOrder(t, calls); return "done" }}}
 	for _, s := range stories {
@@ -53,10 +53,18 @@ func TestFaults(t *testing.T) {
 	if n := w.used(t, ledger.PerControl, controlID); n != w.opened+2 {
 		t.Errorf("%d changes are counted by the control, and %d were opened", n, w.opened+2)
 	}
-	for name, text := range map[string]string{"faults": faultTable(calls, results), "stories": storyTable(results)} {
-		t.Logf("\n%s", text)
-		compare(t, name, text)
+	rows, columns, names := make([]string, len(calls)), make([]string, len(faults)), make([]string, len(stories))
+	for i, c := range calls {
+		rows[i] = c.String()
 	}
+	for i, f := range faults {
+		columns[i] = f.name
+	}
+	for i, s := range stories {
+		names[i] = s.name
+	}
+	compare(t, "faults", faultTable(rows, columns, results))
+	compare(t, "stories", storyTable(names, results))
 }
 
 // sideBySide runs jobs and returns their results by their names; those of jobs
@@ -85,28 +93,24 @@ func sideBySide(t *testing.T, jobs []job) map[string]string {
 	return results
 }
 
-func faultTable(calls []call, results map[string]string) string {
+func faultTable(rows, columns []string, results map[string]string) string {
 	var b strings.Builder
-	b.WriteString("| call |")
-	for _, f := range faults {
-		fmt.Fprintf(&b, " %s |", f.name)
-	}
-	b.WriteString("\n|" + strings.Repeat(" --- |", len(faults)+1) + "\n")
-	for _, c := range calls {
-		fmt.Fprintf(&b, "| %s |", c)
-		for _, f := range faults {
-			fmt.Fprintf(&b, " %s |", results[job{row: c.String(), column: f.name}.name()])
+	b.WriteString("| call | " + strings.Join(columns, " | ") + " |\n|" + strings.Repeat(" --- |", len(columns)+1) + "\n")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "| %s |", row)
+		for _, column := range columns {
+			fmt.Fprintf(&b, " %s |", results[job{row: row, column: column}.name()])
 		}
 		b.WriteString("\n")
 	}
 	return b.String()
 }
 
-func storyTable(results map[string]string) string {
+func storyTable(stories []string, results map[string]string) string {
 	var b strings.Builder
 	b.WriteString("| what happens | how it ends |\n| --- | --- |\n")
-	for _, s := range stories {
-		fmt.Fprintf(&b, "| %s | %s |\n", s.name, results[job{row: "stories", column: s.name}.name()])
+	for _, name := range stories {
+		fmt.Fprintf(&b, "| %s | %s |\n", name, results[job{row: "stories", column: name}.name()])
 	}
 	return b.String()
 }
@@ -114,6 +118,7 @@ func storyTable(results map[string]string) string {
 // compare holds a table against the one in the document, between its markers.
 func compare(t *testing.T, name, text string) {
 	t.Helper()
+	t.Logf("\n%s", text)
 	file := filepath.Join(local.Root(), "docs", "reliability.md")
 	page, err := os.ReadFile(file)
 	must(t, err)

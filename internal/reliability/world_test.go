@@ -1,6 +1,6 @@
-// Package reliability_test holds the built storage function to its promises
-// while AWS breaks under it: every call that it makes, with every fault, one at
-// a time. What came of each is docs/reliability.md.
+// Package reliability_test holds the built functions to their promises while AWS
+// breaks under them: every call that they make, with every fault, one at a time.
+// What came of each is docs/reliability.md.
 package reliability_test
 
 import (
@@ -29,11 +29,11 @@ import (
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
+	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
 const (
 	controlID = "s3-bucket-public-access"
-	role      = "snapback-storage"
 	// The limits are beyond what all sites of a run change together.
 	enforced = `version: 1
 reviewed: 2026-11-01
@@ -59,17 +59,19 @@ var (
 // firstState is first as a case keeps it.
 const firstState = `{"BlockPublicAcls":true,"IgnorePublicAcls":false,"BlockPublicPolicy":false,"RestrictPublicBuckets":false}`
 
-// built is the storage function, built for this test so that it is the code
-// under test.
-var built string
+// built are the functions, built for this test so that they are the code under
+// test.
+var built = map[string]string{"storage": "", "response": ""}
 
 func TestMain(m *testing.M) {
 	// go test keeps a result for as long as the test's own binary stays the same:
 	// so the function is linked into it, too.
-	_, _ = fmt.Fprintf(io.Discard, "%p%p", function.Main, storage.Domain)
+	_, _ = fmt.Fprintf(io.Discard, "%p%p%p", function.Main, storage.Domain, runbooks.Domain)
 	dir, err := os.MkdirTemp("", "snapback-reliability")
-	if err == nil {
-		built, err = local.Build(context.Background(), "./functions/storage", filepath.Join(dir, "storage"))
+	for domain := range built {
+		if err == nil {
+			built[domain], err = local.Build(context.Background(), "./functions/"+domain, filepath.Join(dir, domain))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -88,16 +90,16 @@ type world struct {
 	baseline string
 	began    time.Time
 
-	mu     sync.Mutex
-	sites  int
-	alerts []local.Alert
-	opened int // changes that the checked sites have written down
+	mu      sync.Mutex
+	members int
+	alerts  []local.Alert
+	opened  int // changes that the checked sites have written down
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, baseline string) *world {
 	t.Helper()
 	w := &world{began: time.Now(), baseline: filepath.Join(t.TempDir(), "baseline.yaml")}
-	must(t, os.WriteFile(w.baseline, []byte(enforced), 0o600))
+	must(t, os.WriteFile(w.baseline, []byte(baseline), 0o600))
 	var err error
 	w.aws, err = local.StartAWS(t.Context())
 	must(t, err)
@@ -121,53 +123,71 @@ func (w *world) used(t *testing.T, scope ledger.Scope, of string) (n int) {
 	return n
 }
 
-// site is a member account with one half-open bucket, and all that is its own:
-// a queue with its dead-letter queue, a cold function, and the proxy between
-// that function and AWS.
-type site struct {
+// member is a member account with all that is its own: a queue with its
+// dead-letter queue, a cold function, and the proxy between that function and
+// AWS.
+type member struct {
 	*world
-	t               *testing.T
-	account, bucket string
-	queue           local.Hub
-	proxy           *local.Proxy
-	function        *local.Function
-	source          *local.EventSource
-	events          int
+	t        *testing.T
+	account  string
+	queue    local.Hub
+	proxy    *local.Proxy
+	function *local.Function
+	source   *local.EventSource
+}
+
+// newMember is one more account, whose number begins with a digit.
+func (w *world) newMember(t *testing.T, digit int, domain string, timeout time.Duration) *member {
+	t.Helper()
+	w.mu.Lock()
+	w.members++
+	m := &member{world: w, t: t, account: fmt.Sprintf("%d%011d", digit, w.members), queue: *w.hub}
+	w.mu.Unlock()
+	m.queue.DeadURL = m.newQueue("dead", nil)
+	m.queue.QueueURL = m.newQueue("events", map[string]string{"RedrivePolicy": fmt.Sprintf(
+		`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, m.arn(m.queue.DeadURL), maxReceives)})
+
+	var err error
+	m.proxy, err = local.StartProxy(t.Context(), w.aws, w.db)
+	must(t, err)
+	t.Cleanup(m.proxy.Close)
+	env, err := w.hub.EnvVia(t.Context(), "snapback-"+domain, w.baseline, m.proxy.Endpoint())
+	must(t, err)
+	m.function, err = local.StartFunction(t.Context(), local.FunctionOptions{Binary: built[domain], Env: env, Timeout: timeout})
+	must(t, err)
+	t.Cleanup(m.function.Close)
+	m.source = m.queue.Source(m.function)
+	return m
+}
+
+func (s *member) kill() {
+	if err := s.function.Kill(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// site is a member account with one half-open bucket.
+type site struct {
+	*member
+	bucket string
+	events int
 }
 
 func (w *world) newSite(t *testing.T, timeout time.Duration) *site {
 	t.Helper()
-	w.mu.Lock()
-	w.sites++
-	n := w.sites
-	w.mu.Unlock()
-	s := &site{world: w, t: t, account: fmt.Sprintf("3%011d", n), bucket: fmt.Sprintf("example-reports-%d", n)}
+	s := &site{member: w.newMember(t, 3, "storage", timeout)}
+	s.bucket = "example-reports-" + s.account
 	_, err := s.s3().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &s.bucket})
 	must(t, err)
 	s.put(first)
-
-	s.queue = *w.hub
-	s.queue.DeadURL = s.newQueue("dead", nil)
-	s.queue.QueueURL = s.newQueue("events", map[string]string{"RedrivePolicy": fmt.Sprintf(
-		`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, s.arn(s.queue.DeadURL), maxReceives)})
-
-	s.proxy, err = local.StartProxy(t.Context(), w.aws, w.db)
-	must(t, err)
-	t.Cleanup(s.proxy.Close)
-	env, err := w.hub.EnvVia(t.Context(), role, w.baseline, s.proxy.Endpoint())
-	must(t, err)
-	s.function, err = local.StartFunction(t.Context(), local.FunctionOptions{Binary: built, Env: env, Timeout: timeout})
-	must(t, err)
-	t.Cleanup(s.function.Close)
-	s.source = s.queue.Source(s.function)
 	return s
 }
 
 func (s *site) s3() *s3.Client { return s3.NewFromConfig(s.aws.Config(s.account)) }
 
-func (s *site) sqs() *sqs.Client { return sqs.NewFromConfig(s.aws.Config(local.HubAccount)) }
+func (s *member) sqs() *sqs.Client { return sqs.NewFromConfig(s.aws.Config(local.HubAccount)) }
 
-func (s *site) newQueue(name string, attributes map[string]string) string {
+func (s *member) newQueue(name string, attributes map[string]string) string {
 	s.t.Helper()
 	q, err := s.sqs().CreateQueue(s.t.Context(), &sqs.CreateQueueInput{
 		QueueName: aws.String(s.account + "-" + name), Attributes: attributes,
@@ -177,7 +197,7 @@ func (s *site) newQueue(name string, attributes map[string]string) string {
 }
 
 // arn is that of a queue, whose URL ends in its name.
-func (s *site) arn(queue string) string {
+func (s *member) arn(queue string) string {
 	return "arn:aws:sqs:" + local.Region + ":" + local.HubAccount + ":" + filepath.Base(queue)
 }
 
@@ -223,11 +243,11 @@ type fate struct {
 }
 
 // settle hands out the message on the queue until the function has worked it
-// off, or it is dead.
-func (s *site) settle() (f fate) {
+// off, or it is dead. Before each time something else comes to pass.
+func (s *member) settle(before func()) (f fate) {
 	s.t.Helper()
 	for {
-		s.awaitLease()
+		before()
 		d := s.poll()
 		f.tries += len(d.Delivered) + len(d.Failed)
 		switch {
@@ -242,7 +262,10 @@ func (s *site) settle() (f fate) {
 	}
 }
 
-func (s *site) poll() local.Delivery {
+// settle waits for each lease.
+func (s *site) settle() fate { return s.member.settle(s.awaitLease) }
+
+func (s *member) poll() local.Delivery {
 	s.t.Helper()
 	d, err := s.source.Poll(s.t.Context())
 	must(s.t, err)
@@ -252,7 +275,7 @@ func (s *site) poll() local.Delivery {
 	return d
 }
 
-func (s *site) dead() string {
+func (s *member) dead() string {
 	s.t.Helper()
 	n, err := s.queue.Dead(s.t.Context())
 	must(s.t, err)
@@ -296,7 +319,7 @@ func (s *site) cases() (cases []*ledger.Case) {
 }
 
 // told are the alerts about the site so far, oldest first.
-func (s *site) told() (alerts []local.Alert) {
+func (s *member) told() (alerts []local.Alert) {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,7 +335,7 @@ func (s *site) told() (alerts []local.Alert) {
 }
 
 // outcome is that of the function's last outcome line.
-func (s *site) outcome() control.Outcome {
+func (s *member) outcome() control.Outcome {
 	s.t.Helper()
 	for _, line := range slices.Backward(s.function.Lines()) {
 		var l struct {
@@ -329,7 +352,7 @@ func (s *site) outcome() control.Outcome {
 }
 
 // command gives the function a command about a case, as an operator does.
-func (s *site) command(name, id string) (a engine.Answer, err error) {
+func (s *member) command(name, id string) (a engine.Answer, err error) {
 	s.t.Helper()
 	r := function.Request{Command: name, Case: id, At: time.Now().UTC()}
 	proof, err := cloud.Prove(s.t.Context(), s.aws.Config(local.HubAccount), r.Hash())

@@ -326,29 +326,3 @@ func (s *Scene) classicLoadBalancer(ctx context.Context) error {
 	})
 	return err
 }
-
-// DeleteDatabaseGroup deletes the security group that the second and the third
-// interface are in, as somebody may while the instance is in quarantine.
-func (s *Scene) DeleteDatabaseGroup(ctx context.Context) error {
-	_, err := s.ec2().DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: &s.Groups[1]})
-	if err != nil {
-		return fmt.Errorf("delete a group of the scene: %w", err)
-	}
-	return nil
-}
-
-// DeleteTargetGroup deletes the target group, and the load balancer before it.
-func (s *Scene) DeleteTargetGroup(ctx context.Context) error {
-	client := elbv2.NewFromConfig(s.cfg)
-	found, err := client.DescribeLoadBalancers(ctx, &elbv2.DescribeLoadBalancersInput{Names: []string{"web"}})
-	if err == nil {
-		_, err = client.DeleteLoadBalancer(ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: found.LoadBalancers[0].LoadBalancerArn})
-	}
-	if err == nil {
-		_, err = client.DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: &s.TargetARN})
-	}
-	if err != nil {
-		return fmt.Errorf("delete the target group of the scene: %w", err)
-	}
-	return nil
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -82,7 +83,7 @@ func (w *walk) report(c *ledger.Case) {
 		return
 	}
 	for _, s := range c.Current() {
-		if s.Error != "" {
+		if s.Error != "" && !strings.Contains(w.result.Reason, s.Error) { // several may fail of the same
 			w.result.Reason += " " + s.Error
 		}
 	}

@@ -202,11 +202,11 @@ func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exe
 // notUndone writes down why nothing could be undone. If nothing was, the
 // exemption goes again, and the one before it comes back.
 func (w *walk) notUndone(ctx context.Context, c *ledger.Case, exemption, before *ledger.Exemption, failed error) (Answer, error) {
-	a, _ := notSo("nothing was undone: %s", cloud.Reason(failed))
-	a.Case = c
+	why, made := cloud.Reason(failed), "nothing was undone"
+	a := Answer{Verdict: NotSo, Case: c}
 	var moved *control.MovedError
 	if errors.As(failed, &moved) {
-		a.Reason = "nothing was undone: the resource is no longer as the case left it. Set by hand what it should be, and exempt it (`snapback exempt add`)"
+		why = "the resource is no longer as the case left it. Set by hand what it should be, and exempt it (`snapback exempt add`)"
 		remedy := ""
 		for i := range slices.Backward(c.Steps) { // the one that was refused
 			if s := &c.Steps[i]; remedy == "" && !s.Applied.IsZero() && s.Undone.IsZero() {
@@ -217,9 +217,10 @@ func (w *walk) notUndone(ctx context.Context, c *ledger.Case, exemption, before 
 		a.Now = &alert.Change{Remedy: remedy, Before: []byte(moved.Change.Before), After: []byte(moved.Now)}
 	}
 	if slices.ContainsFunc(c.Steps, func(s ledger.Step) bool { return !s.Undone.IsZero() }) {
-		a.Reason = "only some of it could be undone: " + a.Reason
+		made = "only some of it could be undone"
 		exemption, before = nil, nil
 	}
+	a.Reason = made + ": " + why
 	c.Begun().Result = "not undone: " + cloud.Reason(failed)
 	return a, w.Ledger.Undone(ctx, c, w.worker, exemption, before)
 }

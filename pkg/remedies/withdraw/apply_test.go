@@ -3,7 +3,6 @@ package withdraw_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ import (
 
 // doomed is a session whose worker is killed at a call, before or after AWS has
 // carried it out.
-func (w *world) doomed(call string, nth int, kill func(func()) local.Fault) (context.Context, *cloud.Session) {
+func (w *world) doomed(call string, kill func(func()) local.Fault) (context.Context, *cloud.Session) {
 	w.t.Helper()
 	proxy, err := local.StartProxy(w.ctx, server, nil)
 	must(w.t, err)
@@ -29,36 +28,30 @@ func (w *world) doomed(call string, nth int, kill func(func()) local.Fault) (con
 	hub.BaseEndpoint = aws.String(proxy.Endpoint())
 	ctx, cancel := context.WithCancel(w.ctx)
 	w.t.Cleanup(cancel)
-	proxy.Inject(call, nth, kill(cancel))
+	proxy.Inject(call, 1, kill(cancel))
 	return ctx, w.enter(hub)
 }
 
-// crashes are all calls of a step at which its worker may be killed, with how
-// often each is made.
-type crashes map[string]int
-
-func (c crashes) each(t *testing.T, test func(t *testing.T, call string, nth int, kill func(func()) local.Fault)) {
+// killedAt tries a step whose worker is killed at each of its calls, before and
+// after AWS has carried it out.
+func killedAt(t *testing.T, calls []string, test func(t *testing.T, call string, kill func(func()) local.Fault)) {
 	t.Helper()
-	for call, times := range c {
-		for nth := 1; nth <= times; nth++ {
-			for when, kill := range map[string]func(func()) local.Fault{"before": local.KilledBefore, "after": local.KilledAfter} {
-				t.Run(fmt.Sprintf("%s %s %d", when, call, nth), func(t *testing.T) { test(t, call, nth, kill) })
-			}
+	for _, call := range calls {
+		for when, kill := range map[string]func(func()) local.Fault{"before ": local.KilledBefore, "after ": local.KilledAfter} {
+			t.Run(when+call, func(t *testing.T) { test(t, call, kill) })
 		}
 	}
 }
 
 func TestApplyThatIsKilledIsFinishedByTheNext(t *testing.T) {
-	crashes{
-		"autoscaling.DetachInstances":                              1,
-		"elasticloadbalancing.DeregisterTargets":                   2,
-		"elasticloadbalancing.DeregisterInstancesFromLoadBalancer": 2,
-	}.each(t, func(t *testing.T, call string, nth int, kill func(func()) local.Fault) {
+	killedAt(t, []string{
+		"autoscaling.DetachInstances", "elasticloadbalancing.DeregisterTargets", "elasticloadbalancing.DeregisterInstancesFromLoadBalancer",
+	}, func(t *testing.T, call string, kill func(func()) local.Fault) {
 		w := newWorld(t)
 		id := w.crowded("web")
 		before, session := w.service(id), w.session()
 		first := w.plan(session, id)
-		ctx, doomed := w.doomed(call, nth, kill)
+		ctx, doomed := w.doomed(call, kill)
 		if err := withdraw.Remedy().Apply(ctx, doomed, *first); err == nil {
 			t.Fatal("Apply was not killed")
 		}
@@ -77,17 +70,15 @@ func TestApplyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 }
 
 func TestUndoThatIsKilledIsFinishedByTheNext(t *testing.T) {
-	crashes{
-		"autoscaling.AttachInstances":                            1,
-		"autoscaling.SetInstanceProtection":                      1,
-		"elasticloadbalancing.RegisterTargets":                   2,
-		"elasticloadbalancing.RegisterInstancesWithLoadBalancer": 2,
-	}.each(t, func(t *testing.T, call string, nth int, kill func(func()) local.Fault) {
+	killedAt(t, []string{
+		"autoscaling.AttachInstances", "autoscaling.SetInstanceProtection",
+		"elasticloadbalancing.RegisterTargets", "elasticloadbalancing.RegisterInstancesWithLoadBalancer",
+	}, func(t *testing.T, call string, kill func(func()) local.Fault) {
 		w := newWorld(t)
 		id := w.crowded("web")
 		before, session := w.service(id), w.session()
 		c := w.withdrawn(session, id)
-		ctx, doomed := w.doomed(call, nth, kill)
+		ctx, doomed := w.doomed(call, kill)
 		if err := withdraw.Remedy().Undo(ctx, doomed, c); err == nil {
 			t.Fatal("Undo was not killed")
 		}
