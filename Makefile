@@ -16,6 +16,11 @@ BIN   := $(TOOLS)/bin
 STAMP := .tools/stamps
 PIP   := $(TOOLS)/venv/bin/python -m pip --quiet --disable-pip-version-check
 
+# One set of flags for all that is built, so that what takes long to compile (the
+# SDK of EC2 takes a minute) is compiled once for this machine, and once for AWS.
+export GOFLAGS := -trimpath
+export CGO_ENABLED := 0
+
 DOMAINS  := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
@@ -28,7 +33,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: need-demo tools build ## see Snapback at work on a local AWS: no account, no Docker
+demo: need-demo tools build-local ## see Snapback at work on a local AWS: no account, no Docker
 	@go run ./internal/demo
 
 .PHONY: test
@@ -36,9 +41,9 @@ test: need-test tools test-tools build ## run every test
 	go vet ./...
 	go test -timeout 20m ./...
 ifneq ($(RACE),)
-	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then \
+	@if [ "$$(env -u CGO_ENABLED go env CGO_ENABLED)" = 1 ]; then \
 		echo 'go test -race -timeout 20m $(RACE)'; \
-		go test -race -timeout 20m $(RACE); \
+		env -u CGO_ENABLED go test -race -timeout 20m $(RACE); \
 	else \
 		echo 'SKIPPED: the race detector needs a C compiler (apt-get install gcc)'; \
 	fi
@@ -64,21 +69,27 @@ verify: need-verify lint-tools ## regenerate all that is generated, lint, and fa
 	fi
 
 .PHONY: build
-build: need-build ## build the functions (arm64 for AWS, and for this machine) and build/snapback
-	@set -e; for domain in $(DOMAINS); do \
-		for target in arm64:arm64 local:$$(go env GOHOSTARCH); do \
-			out=build/$${target%:*}/$$domain; \
-			echo "build $$out"; mkdir -p $$out; \
-			CGO_ENABLED=0 GOOS=linux GOARCH=$${target#*:} go build -trimpath -buildvcs=false \
-				-tags lambda.norpc -ldflags '-s -w' -o $$out/bootstrap ./functions/$$domain; \
-			cp baseline.yaml $$out/; \
-		done; \
-	done
+build: build-local build-arm64 ## build the functions (arm64 for AWS, and for this machine) and build/snapback
+
+.PHONY: build-local build-arm64
+build-local: need-build
+	@$(call functions,local,$$(go env GOHOSTARCH))
 	@echo 'build build/snapback'; \
-	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
+	go build -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
+build-arm64: need-build
+	@$(call functions,arm64,arm64)
+
+# functions builds every function into build/$(1) for the architecture $(2).
+functions = set -e; for domain in $(DOMAINS); do \
+	out=build/$(1)/$$domain; \
+	echo "build $$out"; mkdir -p $$out; \
+	GOOS=linux GOARCH=$(2) go build -buildvcs=false \
+		-tags lambda.norpc -ldflags '-s -w' -o $$out/bootstrap ./functions/$$domain; \
+	cp baseline.yaml $$out/; \
+done
 
 .PHONY: bench
-bench: need-demo tools build ## measure: benchmarks, and the way of an event end to end
+bench: need-demo tools build-local ## measure: benchmarks, and the way of an event end to end
 	go test -run '^$$' -bench . ./pkg/...
 	go run ./internal/bench
 
@@ -116,7 +127,7 @@ need-verify:
 tools $(STAMP)/moto-$(MOTO) $(STAMP)/rie-$(SAM_CLI): | need-demo
 test-tools $(STAMP)/java: | need-test
 lint-tools $(STAMP)/golangci-lint-$(GOLANGCI_LINT) $(STAMP)/govulncheck-$(GOVULNCHECK): | need-verify
-build: | need-build
+build-local build-arm64: | need-build
 
 # The tools. A stamp named after a version says that this version is installed;
 # installing removes the stamps of all others.

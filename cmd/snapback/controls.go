@@ -126,9 +126,9 @@ func newControls() *cobra.Command {
 // unknownControl names the controls and runbooks that may be meant.
 func unknownControl(cmd *cobra.Command, id string) error {
 	if like := alike(id, names()); len(like) > 0 {
-		return misuse("%s: no control %q: did you mean %s?", name(cmd), id, oneOf(like))
+		return misuse("%s: no control or runbook %q: did you mean %s?", name(cmd), id, oneOf(like))
 	}
-	return misuse("%s: no control %q: `snapback controls` lists them", name(cmd), id)
+	return misuse("%s: no control or runbook %q: `snapback controls` and docs/runbooks.md list them", name(cmd), id)
 }
 
 // names are the IDs of all controls and runbooks.

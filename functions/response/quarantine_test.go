@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -90,8 +91,6 @@ func wantEvidence(t *testing.T, s *scene.Scene, caseID, finding string) {
 	}
 }
 
-const miningID = "5eed0000000000000000000000002001"
-
 func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
 	s := newSite(t, enforced)
 	web := s.scene(scene.Options{})
@@ -99,11 +98,11 @@ func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
 
 	s.found(web.Finding(sample(t, mining)))
 	wantContained(t, web)
+	s.replaced(web)
 	c := s.oneCase(quarantine)
+	wantCase(t, c, control.Remediated, allDone)
 	wantEvidence(t, web, c.ID, miningID)
-	if got := outcomesOf(c); got != allDone || c.Outcome != control.Remediated || c.State != "" || c.Closed.IsZero() {
-		t.Errorf("the case is %s, and its steps are %s", c.Outcome, got)
-	}
+	wantManifest(t, c, before, web)
 	a := s.told("CONTAINED")
 	if a.Case != c.ID || a.Severity != control.High || a.Target.ID != web.Instance || len(a.Changes) != 5 {
 		t.Errorf("the alert: %+v", a)
@@ -113,28 +112,44 @@ func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
 			t.Errorf("the alert says of %s: %s %s", change.Remedy, change.Outcome, change.Error)
 		}
 	}
-	wantManifest(t, c, before, web)
 	if looked := s.done(engine.Look, c); len(looked.Notes) != 2 || !strings.Contains(looked.Notes[0], "completed") {
 		t.Errorf("how the snapshots stand: %q", looked.Notes)
 	}
+	s.release(web, c, before)
+}
 
-	answer := s.done(engine.Undo, c)
-	wantWorld(t, web, before)
-	if len(answer.Notes) > 0 || answer.Case.Outcome != control.Undone {
-		t.Errorf("the undo left %q, and the case is %s", answer.Notes, answer.Case.Outcome)
+// release undoes a case, once, after which the world is as before and findings
+// are only told.
+func (s *site) release(of *scene.Scene, c *ledger.Case, before scene.World) {
+	s.t.Helper()
+	a := s.done(engine.Undo, c)
+	wantWorld(s.t, of, before)
+	if len(a.Notes) > 0 || a.Case.Outcome != control.Undone {
+		s.t.Errorf("the undo left %q, and the case is %s", a.Notes, a.Case.Outcome)
 	}
-	if e := s.exemption(web); e == nil || e.Case != c.ID {
-		t.Errorf("the exemption: %+v", e)
+	if e := s.exemption(of); e == nil || e.Case != c.ID {
+		s.t.Errorf("the exemption: %+v", e)
 	}
 	s.told("RELEASED")
 	if again := s.command(engine.Undo, c); again.Verdict != engine.Misuse || !strings.Contains(again.Reason, "undone already") {
-		t.Errorf("the second undo: %s: %s", again.Verdict, again.Reason)
+		s.t.Errorf("the second undo: %s: %s", again.Verdict, again.Reason)
 	}
-	// GuardDuty finds it again, and nothing contains it anew.
-	s.found(web.Finding(sample(t, "ec2-cryptomining-repeat")))
-	wantWorld(t, web, before)
+	s.found(of.Finding(sample(s.t, "ec2-cryptomining-repeat")))
+	wantWorld(s.t, of, before)
 	if a := s.told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "exempt until") {
-		t.Errorf("the alert does not say why: %s", a.Held)
+		s.t.Errorf("the alert does not say why: %s", a.Held)
+	}
+}
+
+// replaced says that Auto Scaling has started another instance for the one that
+// was taken out.
+func (s *site) replaced(of *scene.Scene) {
+	s.t.Helper()
+	out, err := autoscaling.NewFromConfig(s.config()).DescribeAutoScalingGroups(s.t.Context(), &autoscaling.DescribeAutoScalingGroupsInput{})
+	must(s.t, err)
+	g := out.AutoScalingGroups[0]
+	if aws.ToInt32(g.DesiredCapacity) != 1 || len(g.Instances) != 1 || aws.ToString(g.Instances[0].InstanceId) == of.Instance {
+		s.t.Errorf("the group wants %d instances, and has %+v", aws.ToInt32(g.DesiredCapacity), g.Instances)
 	}
 }
 
@@ -173,12 +188,9 @@ func TestBareInstanceIsContainedAndReleased(t *testing.T) {
 			wantContained(t, box)
 			c := s.oneCase(quarantine)
 			wantEvidence(t, box, c.ID, miningID)
-			if got := outcomesOf(c); got != tt.steps || c.Outcome != control.Remediated {
-				t.Errorf("the case is %s, and its steps are %s", c.Outcome, got)
-			}
+			wantCase(t, c, control.Remediated, tt.steps)
 			s.told("CONTAINED")
-			s.done(engine.Undo, c)
-			wantWorld(t, box, before)
+			s.release(box, c, before)
 		})
 	}
 }
@@ -242,8 +254,9 @@ func TestFindingsAtOnceAboutOneInstanceAreOneCase(t *testing.T) {
 	}
 	wantContained(t, web)
 	c := s.oneCase(quarantine)
-	if got := outcomesOf(c); got != allDone || len(c.Findings) != 3 {
-		t.Errorf("the case's steps are %s, and its findings %+v", got, c.Findings)
+	wantCase(t, c, control.Remediated, allDone)
+	if len(c.Findings) != 3 {
+		t.Errorf("the case's findings: %+v", c.Findings)
 	}
 	wantEvidence(t, web, c.ID, c.Findings[0].ID)
 	s.told("CONTAINED")
@@ -277,27 +290,19 @@ func TestEachInstanceOfAnAttackSequenceIsContained(t *testing.T) {
 		t.Errorf("the node is cut off: %v", err)
 	}
 	wantLines(t, worldOf(t, web), scene.World{"policy snapback-quarantine-" + node.Instance + " of role " + scene.Role: ""})
-	var ids []string
-	for _, c := range s.cases() {
-		if got := outcomesOf(c); c.Outcome != control.Remediated {
-			t.Errorf("the case of %s is %s, and its steps are %s", c.Target.ID, c.Outcome, got)
-		}
-		ids = append(ids, c.Target.ID)
-	}
-	if len(ids) != 2 || !slices.Contains(ids, web.Instance) || !slices.Contains(ids, beside.Instance) {
-		t.Errorf("there are cases of %v", ids)
+	cases := s.cases()
+	if len(cases) != 2 || cases[0].Outcome != control.Remediated || cases[1].Outcome != control.Remediated {
+		t.Fatalf("cases: %+v", cases)
 	}
 	if n := len(s.alerts()); n != 2 {
 		t.Errorf("%d alerts", n)
 	}
-	for i, c := range s.cases() {
-		s.done(engine.Undo, c)
-		if i == 0 && c.Target.ID == web.Instance { // the other one stays as it is
-			wantContained(t, beside)
-		} else if i == 0 {
-			wantContained(t, web)
-		}
-	}
+	slices.SortFunc(cases, func(a, b *ledger.Case) int { return strings.Compare(a.Target.ID, b.Target.ID) })
+	two := []*scene.Scene{web, beside}
+	slices.SortFunc(two, func(a, b *scene.Scene) int { return strings.Compare(a.Instance, b.Instance) })
+	s.done(engine.Undo, cases[0])
+	wantContained(t, two[1]) // still
+	s.done(engine.Undo, cases[1])
 	wantWorld(t, web, before)
 }
 
@@ -324,10 +329,7 @@ func TestStepThatIsDeniedLeavesItPartlyContained(t *testing.T) {
 			s.proxy.Inject(tt.call, 1, tt.fault)
 			s.found(web.Finding(sample(t, mining)))
 			c := s.oneCase(quarantine)
-			want := strings.Replace(allDone, tt.step+" remediated", tt.step+" "+string(tt.outcome), 1)
-			if got := outcomesOf(c); c.Outcome != control.Partial || got != want {
-				t.Errorf("the case is %s, and its steps are %s", c.Outcome, got)
-			}
+			wantCase(t, c, control.Partial, strings.Replace(allDone, tt.step+" remediated", tt.step+" "+string(tt.outcome), 1))
 			a := s.told("PARTLY CONTAINED")
 			for _, change := range a.Changes {
 				if open := change.Outcome != control.Remediated; open != (change.Remedy == tt.step) || open && change.Error == "" {
@@ -342,12 +344,10 @@ func TestStepThatIsDeniedLeavesItPartlyContained(t *testing.T) {
 			s.done(engine.Retry, c)
 			wantContained(t, web)
 			wantEvidence(t, web, c.ID, miningID)
-			if c = s.oneCase(quarantine); c.Outcome != control.Remediated || outcomesOf(c) != allDone {
-				t.Errorf("the case is %s, and its steps are %s", c.Outcome, outcomesOf(c))
-			}
+			c = s.oneCase(quarantine)
+			wantCase(t, c, control.Remediated, allDone)
 			s.told("CONTAINED")
-			s.done(engine.Undo, c)
-			wantWorld(t, web, before)
+			s.release(web, c, before)
 		})
 	}
 }

@@ -41,9 +41,10 @@ const (
 	enforced = "runbooks: {ec2-quarantine: {mode: enforce}}"
 )
 
-// The findings of events/guardduty, and the account that each names.
+// Findings of events/guardduty.
 const (
 	mining   = "ec2-cryptomining"
+	miningID = "5eed0000000000000000000000002001"
 	tunnel   = "ec2-dns-exfiltration" // another one, of another type
 	attacked = "ec2-ssh-brute-force-target"
 )
@@ -404,6 +405,14 @@ func outcomesOf(c *ledger.Case) string {
 		all = append(all, s.Remedy+" "+string(s.Outcome))
 	}
 	return strings.Join(all, ", ")
+}
+
+// wantCase says how a case has ended, which nobody works on any more.
+func wantCase(t *testing.T, c *ledger.Case, outcome control.Outcome, steps string) {
+	t.Helper()
+	if got := outcomesOf(c); c.Outcome != outcome || c.State != "" || c.Closed.IsZero() || got != steps {
+		t.Errorf("the case is %s, its state %q, and its steps are %s", c.Outcome, c.State, got)
+	}
 }
 
 func must(t *testing.T, err error) {
