@@ -11,61 +11,132 @@ import (
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
-const transact = "DynamoDB.TransactWriteItems"
+// Calls of the path.
+const (
+	transact    = "DynamoDB.TransactWriteItems"
+	put3        = "EC2.ModifyNetworkInterfaceAttribute" // 1 to 3 into the wide-open group, 4 to 6 into quarantine
+	deleteGroup = "EC2.DeleteSecurityGroup"
+)
+
+// threatCall is a row of the table, and what is right where it is denied for good.
+type threatCall struct {
+	call
+	denied threatDenial
+}
+
+// threatDenial is what is right where a call is denied for good.
+type threatDenial struct {
+	told control.Outcome // empty: nothing can be told
+	says string          // in the alert
+	but  map[string]control.Outcome
+	open bool // packets are let through to the instance
+	dead bool
+	// way is how it goes on once the denial is lifted, and again how it ends then;
+	// empty if nothing is left to do.
+	way   string
+	again control.Outcome
+	// asFirst says that IAM knows no nth call: it is denied with the first one.
+	asFirst bool
+}
+
+const (
+	redriven = "redriven"
+	retried  = "retried"
+	anew     = "next finding"
+)
+
+var (
+	// Nothing is known of the instance, and nothing changed.
+	unreadable = threatDenial{told: control.Unreadable, open: true, way: anew, again: control.Remediated}
+	// It can't be asked, or not be written down, what is changed: so it is not.
+	unwritten = threatDenial{told: control.Held, says: "not authorized", open: true, dead: true, way: redriven, again: control.Remediated}
+	// The manifest of the evidence lacks a part.
+	less    = threatDenial{told: control.Remediated}
+	asFirst = threatDenial{asFirst: true}
+)
+
+// part is the denial of a call without which one step can't be made; all the
+// others are.
+func part(step string, outcome control.Outcome) threatDenial {
+	return threatDenial{
+		told: control.Partial, but: map[string]control.Outcome{step: outcome}, open: step == "isolate-network",
+		way: retried, again: control.Remediated,
+	}
+}
+
+// tracked is the denial of a call without which connections that are open
+// already can't be ended. The interfaces are isolated without that; a retry finds
+// them so, and does not open them to everywhere again.
+func tracked() threatDenial {
+	d := part("isolate-network", control.Failed)
+	d.open, d.says, d.again = false, "connections that were open may go on", control.Partial
+	return d
+}
+
+// stuck is the denial of a call without which all interfaces don't get out of
+// the wide-open group: so that is closed.
+func stuck() threatDenial {
+	d := part("isolate-network", control.Failed)
+	d.open = false
+	return d
+}
 
 // threatCalls are the rows of the table, in the order of the way: every call that
 // writes or tells, and one row for all reads of a name. A call that is new in
 // the path fails the test until it is put here.
 var threatCalls = []threatCall{
-	{call: call{"STS.AssumeRole", 1, true}},
-	{call: call{"DynamoDB.BatchGetItem", 1, true}},
-	{call: call{"EC2.DescribeInstances", 1, true}},
-	{call: call{"EC2.DescribeNetworkInterfaces", 1, true}},
-	{call: call{"EC2.DescribeSecurityGroups", 1, true}},
-	{call: call{"EC2.DescribeInstanceAttribute", 1, true}},
-	{call: call{"AutoScaling.DescribeAutoScalingInstances", 1, true}},
-	{call: call{"AutoScaling.DescribeAutoScalingGroups", 1, true}},
-	{call: call{"ElasticLoadBalancingv2.DescribeTargetGroups", 1, true}},
-	{call: call{"ElasticLoadBalancingv2.DescribeTargetHealth", 1, true}},
-	{call: call{"ElasticLoadBalancing.DescribeLoadBalancers", 1, true}},
-	{call: call{"IAM.GetInstanceProfile", 1, true}},
-	{call: call{"IAM.GetRolePolicy", 1, true}},
-	{call: call{"EC2.DescribeSnapshots", 1, true}},
-	{call: call{"EC2.DescribeAddresses", 1, true}},
-	{call: call{"EC2.DescribeRouteTables", 1, true}},
-	{call: call{"EC2.GetConsoleOutput", 1, true}},
-	{call: call{transact, 1, false}},
-	{call: call{"EC2.CreateSecurityGroup", 1, false}},
-	{call: call{"EC2.CreateSecurityGroup", 2, false}},
-	{call: call{transact, 2, false}},
-	{call: call{"EC2.RevokeSecurityGroupEgress", 1, false}},
-	{call: call{"EC2.RevokeSecurityGroupEgress", 2, false}},
-	{call: call{"EC2.AuthorizeSecurityGroupIngress", 1, false}},
-	{call: call{"EC2.AuthorizeSecurityGroupIngress", 2, false}},
-	{call: call{"EC2.AuthorizeSecurityGroupEgress", 1, true}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 1, false}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 2, false}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 3, false}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 4, false}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 5, false}},
-	{call: call{"EC2.ModifyNetworkInterfaceAttribute", 6, false}},
-	{call: call{"EC2.DeleteSecurityGroup", 1, true}},
-	{call: call{"IAM.PutRolePolicy", 1, true}},
-	{call: call{"EC2.ModifyInstanceAttribute", 1, false}},
-	{call: call{"EC2.ModifyInstanceAttribute", 2, false}},
-	{call: call{"AutoScaling.DetachInstances", 1, true}},
-	{call: call{"ElasticLoadBalancingv2.DeregisterTargets", 1, true}},
-	{call: call{"ElasticLoadBalancing.DeregisterInstancesFromLoadBalancer", 1, true}},
-	{call: call{"EC2.CreateSnapshots", 1, true}},
-	{call: call{"SNS.Publish", 1, true}},
-	{call: call{transact, 3, false}},
+	{only("STS.AssumeRole"), unreadable},
+	{only("DynamoDB.BatchGetItem"), unwritten},
+	{only("EC2.DescribeInstances"), unreadable},
+	{only("EC2.DescribeNetworkInterfaces"), part("isolate-network", control.Unreadable)},
+	{only("EC2.DescribeSecurityGroups"), part("isolate-network", control.Unreadable)},
+	{only("EC2.DescribeInstanceAttribute"), part("preserve-instance", control.Unreadable)},
+	{only("AutoScaling.DescribeAutoScalingInstances"), part("take-out-of-service", control.Unreadable)},
+	{only("AutoScaling.DescribeAutoScalingGroups"), part("take-out-of-service", control.Unreadable)},
+	{only("ElasticLoadBalancingv2.DescribeTargetGroups"), part("take-out-of-service", control.Unreadable)},
+	{only("ElasticLoadBalancingv2.DescribeTargetHealth"), part("take-out-of-service", control.Unreadable)},
+	{only("ElasticLoadBalancing.DescribeLoadBalancers"), part("take-out-of-service", control.Unreadable)},
+	{only("IAM.GetInstanceProfile"), part("cut-instance-credentials", control.Unreadable)},
+	{only("IAM.GetRolePolicy"), part("cut-instance-credentials", control.Unreadable)},
+	{only("EC2.DescribeSnapshots"), part("take-snapshots", control.Unreadable)},
+	{only("EC2.DescribeAddresses"), less},
+	{only("EC2.DescribeRouteTables"), less},
+	{only("EC2.GetConsoleOutput"), less},
+	{call{name: transact, nth: 1}, unwritten},
+	{call{name: "EC2.CreateSecurityGroup", nth: 1}, part("isolate-network", control.Failed)},
+	{call{name: "EC2.CreateSecurityGroup", nth: 2}, asFirst},
+	// What is urgent is made, and the rest can't be written down.
+	{call{name: transact, nth: 2}, threatDenial{dead: true, way: redriven, again: control.Remediated}},
+	{call{name: "EC2.RevokeSecurityGroupEgress", nth: 1}, part("isolate-network", control.Failed)},
+	{call{name: "EC2.RevokeSecurityGroupEgress", nth: 2}, asFirst},
+	{call{name: "EC2.AuthorizeSecurityGroupIngress", nth: 1}, tracked()},
+	{call{name: "EC2.AuthorizeSecurityGroupIngress", nth: 2}, asFirst},
+	{only("EC2.AuthorizeSecurityGroupEgress"), tracked()},
+	{call{name: put3, nth: 1}, part("isolate-network", control.Failed)},
+	{call{name: put3, nth: 2}, part("isolate-network", control.Failed)},
+	{call{name: put3, nth: 3}, part("isolate-network", control.Failed)},
+	{call{name: put3, nth: 4}, stuck()},
+	{call{name: put3, nth: 5}, stuck()},
+	{call{name: put3, nth: 6}, stuck()},
+	// A wide-open group that can't be deleted is closed, and stays.
+	{only(deleteGroup), threatDenial{told: control.Remediated}},
+	{only("IAM.PutRolePolicy"), part("cut-instance-credentials", control.Failed)},
+	{call{name: "EC2.ModifyInstanceAttribute", nth: 1}, part("preserve-instance", control.Failed)},
+	{call{name: "EC2.ModifyInstanceAttribute", nth: 2}, asFirst},
+	{only("AutoScaling.DetachInstances"), part("take-out-of-service", control.Failed)},
+	{only("ElasticLoadBalancingv2.DeregisterTargets"), part("take-out-of-service", control.Failed)},
+	{only("ElasticLoadBalancing.DeregisterInstancesFromLoadBalancer"), part("take-out-of-service", control.Failed)},
+	{only("EC2.CreateSnapshots"), part("take-snapshots", control.Failed)},
+	// It is contained and must be told: the message stays until it is.
+	{only(publish), threatDenial{dead: true, way: redriven, again: control.Remediated}},
+	// It is contained and told, but the case stays open: the next one closes it.
+	{call{name: transact, nth: 3}, threatDenial{told: control.Remediated, dead: true, way: redriven, again: control.Remediated}},
 }
 
-type threatCall struct {
-	call
-}
+func only(name string) call { return call{name, 1, true} }
 
 // read reports whether a call changes nothing, so that it makes no difference
 // whether a worker is killed before or after it.
@@ -84,6 +155,7 @@ func (s *threat) inject(c threatCall, fault string) {
 		"denied for good": func() local.Fault { return denying(c.name) },
 	}[fault]
 	s.proxy.Inject(c.name, c.nth, f())
+	s.standIn()
 }
 
 // TestQuarantineFaults makes the table of the response function.
@@ -117,7 +189,7 @@ func (w *world) pathIsKnown(t *testing.T) {
 	var made, rows []string
 	n := map[string]int{}
 	for _, name := range s.proxy.Calls() {
-		if n[name]++; n[name] == 1 || !(threatCall{call{name: name}}).read() {
+		if n[name]++; n[name] == 1 || !(threatCall{call: call{name: name}}).read() {
 			made = append(made, fmt.Sprintf("%s #%d", name, n[name]))
 		}
 	}
@@ -129,80 +201,132 @@ func (w *world) pathIsKnown(t *testing.T) {
 	if diff := cmp.Diff(rows, made); diff != "" {
 		t.Fatalf("the calls of the path are others than the rows (-rows +made):\n%s", diff)
 	}
-	s.released()
+	s.released(false)
 }
 
+// drillThreat puts a fault in the way of one finding, follows it to its end and
+// releases the instance. It returns what came of it, in words.
 func (w *world) drillThreat(t *testing.T, c threatCall, fault string) string {
 	if fault == "killed after" && c.read() {
 		return "as before"
 	}
+	lasts := fault == "denied for good"
+	if lasts && c.denied.asFirst {
+		return "as #1"
+	}
 	s := w.newThreat(t)
 	s.inject(c, fault)
 	s.send()
+	end := fate{tries: 1}
 	if fault == "throttled" {
-		return s.throttled(c)
+		end = s.throttled()
+	} else {
+		end = s.settle()
 	}
-	end := s.settle()
-	if n := s.proxy.Count(c.name); n < c.nth {
+	if n := s.met[c.name]; n < c.nth {
 		t.Fatalf("the fault met nothing: %d calls %s", n, c.name)
 	}
 	words := s.words(end)
-	if fault == "denied for good" {
-		words += s.denied(c, end)
+	if lasts {
+		s.denied(c.denied, end)
+		words += s.lift(c.denied)
 	} else {
 		s.contained(end)
 	}
-	s.released()
+	s.released(c.name == deleteGroup && (lasts || fault == "throttled"))
 	return words
 }
 
-// throttled works a message off whose first delivery meets nothing but
-// throttling at a call.
-func (s *threat) throttled(c threatCall) string {
+// throttled works a message off that meets nothing but throttling at a call, all
+// the time that it is handed out first.
+func (s *threat) throttled() fate {
 	first := s.poll()
-	if n := s.proxy.Count(c.name); n < c.nth {
-		s.t.Fatalf("the fault met nothing: %d calls %s", n, c.name)
+	s.clear()
+	s.standIn()
+	if len(first.Failed) == 0 {
+		return fate{tries: 1}
 	}
-	s.proxy.Clear()
-	end := fate{tries: 1}
-	if len(first.Failed) > 0 {
-		end = s.settle()
-		end.tries++
-	}
-	words := s.words(end)
-	s.contained(end)
-	s.released()
-	return words
+	end := s.settle()
+	end.tries++
+	return end
 }
 
-func (s *threat) denied(c threatCall, end fate) string {
+// denied checks how things stand while a denial lasts.
+func (s *threat) denied(right threatDenial, end fate) {
 	s.t.Helper()
-	var text []string
-	for _, k := range s.cases() {
-		text = append(text, fmt.Sprintf("case %s %s %q:", k.State, k.Outcome, k.Held))
-		for _, st := range k.Current() {
-			text = append(text, fmt.Sprintf("  %s %s %s", st.Remedy, st.Outcome, st.Error))
-		}
-	}
-	for _, a := range s.told() {
-		text = append(text, fmt.Sprintf("  told %s case %q: %s %s", a.Subject, a.Case, a.Reason, a.Error))
+	if end.dead != right.dead || !right.dead && end.tries != 1 {
+		s.t.Errorf("the message is dead: %t after %d tries, want %t\n%s", end.dead, end.tries, right.dead, s.function.Logs())
 	}
 	open := s.open()
-	s.t.Logf("DENIED %s: open %d used %d dead %t tries %d\n%s", c, len(open), s.used(s.t, "threat-account", s.account), end.dead, end.tries, strings.Join(text, "\n"))
-	s.proxy.Clear()
-	if end.dead {
-		must(s.t, s.queue.Redrive(s.t.Context()))
-		e := s.settle()
-		s.t.Logf("LIFTED redriven %+v", e)
-	} else {
-		k := s.cases()
-		a, err := s.command(engine.Retry, k[len(k)-1].ID)
-		s.t.Logf("LIFTED retry %s %s %v", a.Verdict, a.Reason, err)
+	if (len(open) > 0) != right.open {
+		s.t.Errorf("open: %q, want open %t", open, right.open)
 	}
-	for _, k := range s.cases() {
-		s.t.Logf("LIFTED case %s %s used %d", k.State, k.Outcome, s.used(s.t, "threat-account", s.account))
+	s.noWideOpen(s.now())
+	told, id := s.told(), ""
+	if cases := s.cases(); len(cases) > 0 {
+		id = cases[0].ID
+		if right.told == control.Remediated && right.way == "" || right.told == control.Partial {
+			s.closed(cases[0], right.told, right.but)
+		}
+	}
+	if right.told == "" {
+		if len(told) > 0 {
+			s.t.Errorf("the operators were told %+v", told)
+		}
+		return
+	}
+	s.oneStory(told, right.told, id)
+	for _, a := range told {
+		if !strings.Contains(fmt.Sprintf("%s %s %+v", a.Error, a.Reason, a.Changes), right.says) {
+			s.t.Errorf("the alert does not say %q: %+v", right.says, a)
+		}
+	}
+}
+
+// lift ends a denial, and has the work go on in the way that is right for it. It
+// returns what came of it, in words.
+func (s *threat) lift(right threatDenial) string {
+	s.t.Helper()
+	s.clear()
+	s.standIn()
+	before := len(s.told())
+	cases := s.cases()
+	switch right.way {
+	case "":
+		s.quarantined()
+		return ""
+	case redriven:
+		must(s.t, s.queue.Redrive(s.t.Context()))
+	case retried:
+		if a, err := s.command(engine.Retry, cases[0].ID); err != nil || a.Verdict != engine.Done {
+			s.t.Errorf("retry: %s: %s (%v)", a.Verdict, a.Reason, err)
+		}
+	case anew:
+		s.send()
+	}
+	if right.way != retried {
+		if end := s.settle(); end.dead || end.tries != 1 {
+			s.t.Errorf("without the denial the message is dead: %t after %d tries\n%s", end.dead, end.tries, s.function.Logs())
+		}
 	}
 	s.quarantined()
-	_ = control.Remediated
-	return ""
+	if n := s.used(s.t, ledger.PerThreatAccount, s.account); n != 1 {
+		s.t.Errorf("%d changes are counted after findings in the account, want 1", n)
+	}
+	cases = s.cases()
+	if n := len(cases); n > 2 || n == 2 && (right.way != anew || cases[0].State != "") {
+		s.t.Errorf("%d cases: %+v", n, cases)
+	}
+	last := cases[len(cases)-1]
+	but := right.but
+	if right.again == control.Remediated {
+		but = nil
+		told := s.told()
+		if right.told != control.Remediated { // else it was told of before
+			told = told[before:]
+		}
+		s.oneStory(told, control.Remediated, last.ID)
+	}
+	s.closed(last, right.again, but)
+	return fmt.Sprintf("; %s: %s", right.way, called(right.again))
 }

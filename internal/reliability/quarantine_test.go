@@ -45,17 +45,48 @@ type threat struct {
 	// first are the states before the steps, by case and remedy, as the case held
 	// them first.
 	first map[string]string
+	// met counts the calls before the proxy was last cleared.
+	met map[string]int
 }
 
 func (w *world) newThreat(t *testing.T) *threat {
 	t.Helper()
-	s := &threat{member: w.newMember(t, 4, "response", time.Minute), first: map[string]string{}}
+	s := &threat{member: w.newMember(t, 4, "response", time.Minute), first: map[string]string{}, met: map[string]int{}}
 	var err error
 	s.Scene, err = scene.Make(t.Context(), w.aws.Config(s.account), scene.Options{})
 	must(t, err)
 	s.before = s.now()
-	s.proxy.Inject("ElasticLoadBalancingv2.DescribeTargetHealth", 1, s.late())
 	return s
+}
+
+// standIn puts stand-ins in for what moto does otherwise than AWS, and into the
+// way of calls whose order is chance. Faults at the same calls that were put in
+// before go before.
+func (s *threat) standIn() {
+	s.proxy.Inject("ElasticLoadBalancingv2.DescribeTargetHealth", 1, s.late())
+	s.proxy.Inject(deleteGroup, 1, s.inUse())
+}
+
+// clear takes all faults out, and keeps in mind how many calls there were.
+func (s *threat) clear() {
+	for _, name := range s.proxy.Calls() {
+		s.met[name]++
+	}
+	s.proxy.Clear()
+}
+
+// inUse answers that a group can't be deleted as long as an interface is in it,
+// where moto deletes it. Source: EC2 API reference, DeleteSecurityGroup. Only the
+// wide-open group is ever deleted.
+func (s *threat) inUse() local.Fault {
+	violated := refused(http.StatusBadRequest, "DependencyViolation")
+	return local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+		if open, err := s.Open(s.t.Context()); err != nil || slices.ContainsFunc(open, func(rule string) bool { return strings.Contains(rule, " snapback-untrack-") }) {
+			violated.Disturb(x)
+			return
+		}
+		x.Answer(x.Forward())
+	}}
 }
 
 // late holds the answer to a read that the steps which are not urgent wait for,
@@ -83,6 +114,9 @@ func (s *threat) now() scene.World {
 	s.t.Helper()
 	w, err := s.World(s.t.Context())
 	must(s.t, err)
+	// moto registers an instance with a classic load balancer again that is there.
+	classic := "classic load balancer " + scene.Classic
+	w[classic] = strings.Join(slices.Compact(strings.Fields(w[classic])), " ")
 	return w
 }
 
@@ -248,10 +282,11 @@ func (s *threat) closed(c *ledger.Case, outcome control.Outcome, but map[string]
 }
 
 // released undoes the cases that changed something, the last one first: the
-// world is as it was before the finding.
-func (s *threat) released() {
+// world is as it was before the finding, but for the wide-open group, closed, if
+// that could not be deleted.
+func (s *threat) released(closedGroup bool) {
 	s.t.Helper()
-	s.proxy.Clear()
+	s.clear()
 	for _, c := range slices.Backward(s.cases()) {
 		if !slices.ContainsFunc(c.Steps, func(step ledger.Step) bool { return !step.Applied.IsZero() }) {
 			continue
@@ -260,9 +295,28 @@ func (s *threat) released() {
 			s.t.Errorf("undo: %s: %s %q (%v)", a.Verdict, a.Reason, a.Notes, err)
 		}
 	}
-	if diff := cmp.Diff(s.before, s.now()); diff != "" {
+	now := s.now()
+	if closedGroup {
+		s.forgetGroup(now)
+	}
+	if diff := cmp.Diff(s.before, now); diff != "" {
 		s.t.Errorf("after the release the world is another one (-want +got):\n%s\n%s", diff, s.function.Logs())
 	}
+}
+
+// forgetGroup takes the wide-open group out of a world, where it must be, without
+// rules.
+func (s *threat) forgetGroup(w scene.World) {
+	s.t.Helper()
+	s.noWideOpen(w)
+	for name, line := range w {
+		if group, ok := strings.CutPrefix(name, "group "); ok && line == "snapback-untrack-"+s.Instance {
+			delete(w, name)
+			delete(w, "rules of "+group)
+			return
+		}
+	}
+	s.t.Error("the group that could not be deleted is not there")
 }
 
 // words say how instance, message and operators stand.
