@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,11 +79,16 @@ func (e *Engine) Handle(ctx context.Context, ev *event.Event) []Result {
 	if len(walks) == 0 {
 		return []Result{ignored(ev, "it concerns no control")}
 	}
-	results := runAll(ctx, walks)
-	if f, ok := ev.Detail.(*event.Finding); ok {
-		if why := untold(results); why != "" {
-			results = append(results, runAll(ctx, e.tellers(e.from(ev), ev, f, why))...)
-		}
+	f, ok := ev.Detail.(*event.Finding)
+	if !ok {
+		return runAll(ctx, walks)
+	}
+	// Those that only report come first: they tell what was there.
+	changes := func(w walk) bool { return w.rule.changes() }
+	results := runAll(ctx, slices.DeleteFunc(slices.Clone(walks), changes))
+	results = append(results, runAll(ctx, slices.DeleteFunc(walks, func(w walk) bool { return !changes(w) }))...)
+	if why := untold(results); why != "" {
+		results = append(results, runAll(ctx, e.tellers(e.from(ev), ev, f, why))...)
 	}
 	return results
 }

@@ -139,6 +139,22 @@ func (p *plan) todo() bool {
 	return false
 }
 
+// beyond reports whether there is something to change besides what was tried in
+// a case and failed. What is urgent is always tried again.
+func (p *plan) beyond(c *ledger.Case) bool {
+	for i := range p.steps {
+		f := &p.steps[i]
+		if !f.todo() {
+			continue
+		}
+		s := c.Step(f.step.Remedy.Name)
+		if f.step.Urgent || s == nil || s.Outcome != control.Failed || s.Digest != f.change.Digest() {
+			return true
+		}
+	}
+	return false
+}
+
 // change is the first change, for what tells of a violation in one sentence.
 func (p *plan) change() *control.Change {
 	for _, f := range p.steps {

@@ -150,6 +150,11 @@ func (w *walk) enforces() bool { return w.decision.Mode == baseline.Enforce && !
 
 // violation goes as far with a new case as its mode and the gates allow.
 func (w *walk) violation(ctx context.Context, gates ledger.Gates, p *plan) error {
+	if w.finding != nil && gates.Live == nil {
+		if done, err := w.contained(ctx, gates, p, control.Partial); done || err != nil {
+			return err
+		}
+	}
 	c := w.newCase(gates, p)
 	switch {
 	case !p.todo(), w.decision.Mode.AtMost(baseline.Observe) == w.decision.Mode:
@@ -166,11 +171,6 @@ func (w *walk) violation(ctx context.Context, gates ledger.Gates, p *plan) error
 	}
 	if err := p.transient(); err != nil {
 		return err
-	}
-	if w.finding != nil && !p.todo() && gates.Live == nil {
-		if done, err := w.contained(ctx, gates, control.Partial); done || err != nil {
-			return err
-		}
 	}
 	c.Held = w.excused
 	if gates.Stop != nil {
@@ -418,13 +418,14 @@ func (w *walk) saw(ctx context.Context, id string, tell bool) error {
 
 // contained ends the walk of a finding about a resource that this runbook has
 // contained, as far as it could: it came again, or another one did. The finding
-// is noted in the case. Not done: the resource was not contained by a case.
-func (w *walk) contained(ctx context.Context, gates ledger.Gates, outcome control.Outcome) (done bool, err error) {
+// is noted in the case. Not done: no case has contained the resource, or there is
+// something to do besides what failed there and waits for an operator's retry.
+func (w *walk) contained(ctx context.Context, gates ledger.Gates, p *plan, outcome control.Outcome) (done bool, err error) {
 	if gates.Latest == "" {
 		return false, nil
 	}
 	c, err := w.Ledger.Case(ctx, gates.Latest)
-	if err != nil || c.Control != w.rule.id || c.Outcome != control.Remediated && c.Outcome != control.Partial {
+	if err != nil || c.Control != w.rule.id || c.Outcome != control.Remediated && c.Outcome != control.Partial || p.beyond(c) {
 		return false, err
 	}
 	if more, _ := c.Saw(*w.finding); more {
@@ -449,7 +450,7 @@ func (w *walk) compliant(ctx context.Context, gates ledger.Gates, gone error) er
 		w.result.Case = live.Case
 	}
 	if w.finding != nil && gone == nil {
-		if done, err := w.contained(ctx, gates, outcome); done || err != nil {
+		if done, err := w.contained(ctx, gates, &plan{}, outcome); done || err != nil {
 			return err
 		}
 	}
