@@ -75,7 +75,7 @@ build: build-local build-arm64 ## build the functions (arm64 for AWS, and for th
 build-local: need-build
 	@$(call functions,local,$$(go env GOHOSTARCH))
 	@echo 'build build/snapback'; \
-	go build -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
+	go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
 build-arm64: need-build
 	@$(call functions,arm64,arm64)
 

@@ -17,7 +17,7 @@ import (
 // Calls of the path.
 const (
 	transact    = "DynamoDB.TransactWriteItems"
-	put3        = "EC2.ModifyNetworkInterfaceAttribute" // 1 to 3 into the wide-open group, 4 to 6 into quarantine
+	regroup     = "EC2.ModifyNetworkInterfaceAttribute" // 1 to 3 into the wide-open group, 4 to 6 into quarantine
 	deleteGroup = "EC2.DeleteSecurityGroup"
 )
 
@@ -109,18 +109,18 @@ var threatCalls = []threatCall{
 	{call{name: "EC2.CreateSecurityGroup", nth: 1}, part("isolate-network", control.Failed)},
 	{call{name: "EC2.CreateSecurityGroup", nth: 2}, asFirst},
 	// What is urgent is made, and the rest can't be written down.
-	{call{name: transact, nth: 2}, threatDenial{dead: true, way: redriven, again: control.Remediated}},
+	{call{name: transact, nth: 2}, threatDenial{told: control.Held, says: "not authorized", dead: true, way: redriven, again: control.Remediated}},
 	{call{name: "EC2.RevokeSecurityGroupEgress", nth: 1}, part("isolate-network", control.Failed)},
 	{call{name: "EC2.RevokeSecurityGroupEgress", nth: 2}, asFirst},
 	{call{name: "EC2.AuthorizeSecurityGroupIngress", nth: 1}, tracked()},
 	{call{name: "EC2.AuthorizeSecurityGroupIngress", nth: 2}, asFirst},
 	{only("EC2.AuthorizeSecurityGroupEgress"), tracked()},
-	{call{name: put3, nth: 1}, part("isolate-network", control.Failed)},
-	{call{name: put3, nth: 2}, part("isolate-network", control.Failed)},
-	{call{name: put3, nth: 3}, part("isolate-network", control.Failed)},
-	{call{name: put3, nth: 4}, stuck()},
-	{call{name: put3, nth: 5}, stuck()},
-	{call{name: put3, nth: 6}, stuck()},
+	{call{name: regroup, nth: 1}, part("isolate-network", control.Failed)},
+	{call{name: regroup, nth: 2}, part("isolate-network", control.Failed)},
+	{call{name: regroup, nth: 3}, part("isolate-network", control.Failed)},
+	{call{name: regroup, nth: 4}, stuck()},
+	{call{name: regroup, nth: 5}, stuck()},
+	{call{name: regroup, nth: 6}, stuck()},
 	// A wide-open group that can't be deleted is closed, and stays.
 	{only(deleteGroup), threatDenial{told: control.Remediated}},
 	{only("IAM.PutRolePolicy"), part("cut-instance-credentials", control.Failed)},
@@ -155,13 +155,14 @@ func (s *threat) inject(c threatCall, fault string) {
 		"denied for good": func() local.Fault { return denying(c.name) },
 	}[fault]
 	s.proxy.Inject(c.name, c.nth, f())
-	s.standIn()
+	s.disturbed()
 }
 
 // TestQuarantineFaults makes the table of the response function.
 func TestQuarantineFaults(t *testing.T) {
-	w := newWorld(t, contains)
-	w.pathIsKnown(t)
+	// moto answers one request at a time: two of them share the drills.
+	worlds := []*world{newWorld(t, contains), newWorld(t, contains)}
+	worlds[0].pathIsKnown(t)
 	var jobs []job
 	var rows []string
 	for _, c := range threatCalls {
@@ -169,8 +170,14 @@ func TestQuarantineFaults(t *testing.T) {
 	}
 	for _, f := range slices.Backward(threatFaults) {
 		for _, c := range threatCalls {
+			w := worlds[len(jobs)%len(worlds)]
 			jobs = append(jobs, job{c.String(), f, func(t *testing.T) string { return w.drillThreat(t, c, f) }})
 		}
+	}
+	var names []string
+	for _, s := range threatStories {
+		names = append(names, s.name)
+		jobs = append(jobs, job{"stories", s.name, func(t *testing.T) string { return s.run(worlds[0], t) }})
 	}
 	results := sideBySide(t, jobs)
 	if len(results) < len(jobs) {
@@ -178,12 +185,14 @@ func TestQuarantineFaults(t *testing.T) {
 		return
 	}
 	compare(t, "quarantine", faultTable(rows, threatFaults, results))
+	compare(t, "quarantine stories", storyTable(names, results))
 }
 
 // pathIsKnown compares the calls of an undisturbed function with the rows.
 func (w *world) pathIsKnown(t *testing.T) {
 	t.Helper()
 	s := w.newThreat(t)
+	s.disturbed()
 	s.send()
 	s.contained(s.settle())
 	var made, rows []string
@@ -217,13 +226,12 @@ func (w *world) drillThreat(t *testing.T, c threatCall, fault string) string {
 	s := w.newThreat(t)
 	s.inject(c, fault)
 	s.send()
-	end := fate{tries: 1}
+	settle := s.settle
 	if fault == "throttled" {
-		end = s.throttled()
-	} else {
-		end = s.settle()
+		settle = s.throttled
 	}
-	if n := s.met[c.name]; n < c.nth {
+	end := settle()
+	if n := s.count(c.name); n < c.nth {
 		t.Fatalf("the fault met nothing: %d calls %s", n, c.name)
 	}
 	words := s.words(end)
@@ -242,7 +250,6 @@ func (w *world) drillThreat(t *testing.T, c threatCall, fault string) string {
 func (s *threat) throttled() fate {
 	first := s.poll()
 	s.clear()
-	s.standIn()
 	if len(first.Failed) == 0 {
 		return fate{tries: 1}
 	}
@@ -283,50 +290,56 @@ func (s *threat) denied(right threatDenial, end fate) {
 	}
 }
 
-// lift ends a denial, and has the work go on in the way that is right for it. It
-// returns what came of it, in words.
+// lift ends a denial, has the work go on in the way that is right for it, and
+// checks that all is well then. It returns what came of it, in words.
 func (s *threat) lift(right threatDenial) string {
 	s.t.Helper()
 	s.clear()
-	s.standIn()
 	before := len(s.told())
-	cases := s.cases()
-	switch right.way {
-	case "":
-		s.quarantined()
-		return ""
-	case redriven:
-		must(s.t, s.queue.Redrive(s.t.Context()))
-	case retried:
-		if a, err := s.command(engine.Retry, cases[0].ID); err != nil || a.Verdict != engine.Done {
-			s.t.Errorf("retry: %s: %s (%v)", a.Verdict, a.Reason, err)
-		}
-	case anew:
-		s.send()
-	}
-	if right.way != retried {
-		if end := s.settle(); end.dead || end.tries != 1 {
-			s.t.Errorf("without the denial the message is dead: %t after %d tries\n%s", end.dead, end.tries, s.function.Logs())
-		}
-	}
+	s.goOn(right.way)
 	s.quarantined()
+	if right.way == "" {
+		return ""
+	}
 	if n := s.used(s.t, ledger.PerThreatAccount, s.account); n != 1 {
 		s.t.Errorf("%d changes are counted after findings in the account, want 1", n)
 	}
-	cases = s.cases()
+	cases := s.cases()
 	if n := len(cases); n > 2 || n == 2 && (right.way != anew || cases[0].State != "") {
 		s.t.Errorf("%d cases: %+v", n, cases)
 	}
 	last := cases[len(cases)-1]
-	but := right.but
-	if right.again == control.Remediated {
-		but = nil
-		told := s.told()
-		if right.told != control.Remediated { // else it was told of before
-			told = told[before:]
-		}
-		s.oneStory(told, control.Remediated, last.ID)
+	if right.again != control.Remediated { // nothing was left to do
+		s.closed(last, right.again, right.but)
+		return fmt.Sprintf("; %s: nothing more", right.way)
 	}
-	s.closed(last, right.again, but)
+	s.closed(last, right.again, nil)
+	told := s.told()
+	if right.told != control.Remediated { // else it was told of before
+		told = told[before:]
+	}
+	s.oneStory(told, control.Remediated, last.ID)
 	return fmt.Sprintf("; %s: %s", right.way, called(right.again))
+}
+
+// goOn has the dead message redriven, another finding come, or an operator retry
+// the case.
+func (s *threat) goOn(way string) {
+	s.t.Helper()
+	switch way {
+	case "":
+		return
+	case retried:
+		if a, err := s.command(engine.Retry, s.cases()[0].ID); err != nil || a.Verdict != engine.Done {
+			s.t.Errorf("retry: %s: %s (%v)", a.Verdict, a.Reason, err)
+		}
+		return
+	case redriven:
+		must(s.t, s.queue.Redrive(s.t.Context()))
+	case anew:
+		s.send()
+	}
+	if end := s.settle(); end.dead || end.tries != 1 {
+		s.t.Errorf("without the denial the message is dead: %t after %d tries\n%s", end.dead, end.tries, s.function.Logs())
+	}
 }

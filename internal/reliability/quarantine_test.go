@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/local"
@@ -59,10 +59,9 @@ func (w *world) newThreat(t *testing.T) *threat {
 	return s
 }
 
-// standIn puts stand-ins in for what moto does otherwise than AWS, and into the
-// way of calls whose order is chance. Faults at the same calls that were put in
-// before go before.
-func (s *threat) standIn() {
+// disturbed lets a function be disturbed no more than it would be by AWS. Faults
+// at the same calls that were injected before go before.
+func (s *threat) disturbed() {
 	s.proxy.Inject("ElasticLoadBalancingv2.DescribeTargetHealth", 1, s.late())
 	s.proxy.Inject(deleteGroup, 1, s.inUse())
 }
@@ -73,20 +72,33 @@ func (s *threat) clear() {
 		s.met[name]++
 	}
 	s.proxy.Clear()
+	s.proxy.Inject(deleteGroup, 1, s.inUse())
 }
+
+// count is how often a call was made.
+func (s *threat) count(call string) int { return s.met[call] + s.proxy.Count(call) }
 
 // inUse answers that a group can't be deleted as long as an interface is in it,
 // where moto deletes it. Source: EC2 API reference, DeleteSecurityGroup. Only the
 // wide-open group is ever deleted.
 func (s *threat) inUse() local.Fault {
 	violated := refused(http.StatusBadRequest, "DependencyViolation")
+	client := ec2.NewFromConfig(s.aws.Config(s.account))
 	return local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
-		if open, err := s.Open(s.t.Context()); err != nil || slices.ContainsFunc(open, func(rule string) bool { return strings.Contains(rule, " snapback-untrack-") }) {
+		in, err := client.DescribeNetworkInterfaces(s.t.Context(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: s.Interfaces})
+		if err != nil || slices.ContainsFunc(in.NetworkInterfaces, wideOpen) {
 			violated.Disturb(x)
 			return
 		}
 		x.Answer(x.Forward())
 	}}
+}
+
+// wideOpen reports whether an interface is in the group that ends connections.
+func wideOpen(i ec2types.NetworkInterface) bool {
+	return slices.ContainsFunc(i.Groups, func(g ec2types.GroupIdentifier) bool {
+		return strings.HasPrefix(aws.ToString(g.GroupName), "snapback-untrack-")
+	})
 }
 
 // late holds the answer to a read that the steps which are not urgent wait for,
@@ -110,6 +122,7 @@ func (s *threat) late() local.Fault {
 	}}
 }
 
+// now is the world of the account, whatever the proxy says.
 func (s *threat) now() scene.World {
 	s.t.Helper()
 	w, err := s.World(s.t.Context())
@@ -123,9 +136,7 @@ func (s *threat) now() scene.World {
 // send puts the finding on the queue.
 func (s *threat) send() {
 	s.t.Helper()
-	sample, err := os.ReadFile(filepath.Join(local.Root(), "events", "guardduty", "ec2-cryptomining.json"))
-	must(s.t, err)
-	must(s.t, s.queue.Send(s.t.Context(), s.Finding(sample)))
+	must(s.t, s.queue.Send(s.t.Context(), s.finding("ec2-cryptomining")))
 }
 
 // settle ends the lease of a worker that was killed, before each time.
@@ -251,9 +262,6 @@ func (s *threat) noWideOpen(w scene.World) {
 		if ok && strings.HasPrefix(line, "snapback-untrack") && w["rules of "+group] != "" {
 			s.t.Errorf("group %s is left wide open: %s", line, w["rules of "+group])
 		}
-		if ok && line == "snapback-quarantine" {
-			s.t.Errorf("the quarantine group has rules: %s", w["rules of "+group])
-		}
 	}
 }
 
@@ -283,7 +291,7 @@ func (s *threat) closed(c *ledger.Case, outcome control.Outcome, but map[string]
 
 // released undoes the cases that changed something, the last one first: the
 // world is as it was before the finding, but for the wide-open group, closed, if
-// that could not be deleted.
+// that could not be deleted. The undo has no other note than the one that is given.
 func (s *threat) released(closedGroup bool) {
 	s.t.Helper()
 	s.clear()
@@ -291,8 +299,12 @@ func (s *threat) released(closedGroup bool) {
 		if !slices.ContainsFunc(c.Steps, func(step ledger.Step) bool { return !step.Applied.IsZero() }) {
 			continue
 		}
-		if a, err := s.command(engine.Undo, c.ID); err != nil || a.Verdict != engine.Done || len(a.Notes) > 0 {
-			s.t.Errorf("undo: %s: %s %q (%v)", a.Verdict, a.Reason, a.Notes, err)
+		a, err := s.command(engine.Undo, c.ID)
+		if err != nil || a.Verdict != engine.Done {
+			s.t.Errorf("undo: %s: %s (%v)", a.Verdict, a.Reason, err)
+		}
+		for _, n := range a.Notes {
+			s.t.Errorf("the undo notes: %s", n)
 		}
 	}
 	now := s.now()

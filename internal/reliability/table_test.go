@@ -81,6 +81,7 @@ func sideBySide(t *testing.T, jobs []job) map[string]string {
 			defer func() { <-turn }()
 			t.Run(j.name(), func(t *testing.T) {
 				result := j.run(t)
+				t.Log(result)
 				mu.Lock()
 				defer mu.Unlock()
 				if !t.Failed() {

@@ -157,7 +157,7 @@ type tester interface {
 
 // ours are how lines begin that Snapback wrote: nothing from outside may begin one.
 var ours = regexp.MustCompile(`^(` + strings.Join([]string{
-	`(FIXED|PARTLY FIXED|SEEN, NOT CHANGED|WAITING|EXPIRED|NOT FIXED|UNDONE|HELD|TUG OF WAR|CAN'T TELL|REFUSED|STOPPED|STARTED): [A-Za-z ,;']+\.$`,
+	`(FIXED|GONE|PARTLY FIXED|SEEN, NOT CHANGED|WAITING|EXPIRED|NOT FIXED|UNDONE|HELD|TUG OF WAR|CAN'T TELL|REFUSED|STOPPED|STARTED): [A-Za-z ,;']+\.$`,
 	`(CONTAINED|PARTLY CONTAINED|NOT CONTAINED|RELEASED|DRILL|THREAT REPORTED): [A-Za-z ,;']+\.$`,
 	`THREAT, (NOT CONTAINED|WAITING|EXPIRED|HELD|TUG OF WAR|CAN'T TELL): [A-Za-z ,;']+\.$`,
 	`(It waits for an answer|The resource is exempt|New findings are only told) until [0-9 :-]{19} UTC\.$`,

@@ -130,6 +130,9 @@ var kinds = map[news]kind{
 		headline: "THREAT, WAITING: nothing is changed until someone approves.", subject: "THREAT, WAITING:",
 		until: "It waits for an answer until %s.", final: "Once made, this change can't be undone.", commands: answer,
 	},
+	{outcome: control.Gone, about: threat}: {
+		headline: "GONE: the resource no longer exists.", change: "Tried to change", commands: undo,
+	},
 	{outcome: control.Observed, about: threat}: {
 		headline: "THREAT, NOT CONTAINED: here Snapback only observes.", subject: "THREAT, NOT CONTAINED:",
 	},

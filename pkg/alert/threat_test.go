@@ -166,6 +166,11 @@ func threats() map[string]*ledger.Case {
 				c.Steps[i].Error = "STS AssumeRole: AccessDenied: not authorized to perform: sts:AssumeRole on role snapback-response"
 			}
 		}),
+		"threat-gone": contained(control.Gone, func(c *ledger.Case) {
+			for i := range c.Steps {
+				c.Steps[i].Outcome, c.Steps[i].Error = control.Gone, "the resource was deleted before it could be changed"
+			}
+		}),
 		"threat-waiting":       contained(control.AwaitingApproval, waiting),
 		"threat-waiting-again": contained(control.AwaitingApproval, each(waiting, again)),
 		"threat-expired":       contained(control.Expired, waiting),

@@ -313,9 +313,9 @@ func (w *walk) approved(ctx context.Context, cmd Command, c *ledger.Case, gates 
 	fresh, same := w.steps(p), true
 	for i := range fresh {
 		s, was := &fresh[i], c.Step(fresh[i].Remedy)
-		if c.Gate == ledger.GateMode && was != nil && was.Digest != "" && len(s.After) > 0 {
+		if was != nil && was.Digest != "" && len(s.After) > 0 && (c.Gate == ledger.GateMode || half(was)) {
 			// It was begun: what was there before stays the first state.
-			s.Before, s.Digest = was.Before, begunDigest(c.Target, was, p.of(s.Remedy).change)
+			s.Before, s.Digest, s.Applied = was.Before, begunDigest(c.Target, was, p.of(s.Remedy).change), was.Applied
 		}
 		made := again && len(s.After) == 0
 		same = same && (made || was != nil && was.Digest == s.Digest)
@@ -338,7 +338,7 @@ func adopt(c *ledger.Case, fresh []ledger.Step) {
 		switch {
 		case was == nil:
 			c.Steps = append(c.Steps, s)
-		case was.Digest == s.Digest, was.Applied.IsZero() && was.Outcome != control.Failed:
+		case was.Digest == s.Digest, half(was) && len(s.After) > 0, was.Applied.IsZero() && was.Outcome != control.Failed:
 			*was = s
 		case s.Digest != "" && len(s.After) > 0:
 			c.Steps = append(c.Steps, s)
@@ -347,6 +347,9 @@ func adopt(c *ledger.Case, fresh []ledger.Step) {
 		}
 	}
 }
+
+// half reports whether a step was made in part, or did not hold.
+func half(s *ledger.Step) bool { return s.Outcome == control.Failed && !s.Applied.IsZero() }
 
 func command(cmd Command, c *ledger.Case) ledger.Command {
 	return ledger.Command{Name: cmd.Name, By: cmd.By, At: time.Now().UTC(), Why: cmd.Why, Digest: c.Digest()}

@@ -119,7 +119,7 @@ func (w *walk) alertHeld(ctx context.Context, gate *gateError) {
 		findings = append(findings, *w.finding)
 	}
 	_, err := w.tell(ctx, alert.Alert{
-		Findings: findings, Drill: w.drill,
+		Findings: findings, Drill: w.drill, Case: w.result.Case,
 		Schema: alert.Schema, ID: w.origin.ID + "-" + w.rule.id + "-" + string(control.Held),
 		Outcome: control.Held, Severity: w.rule.severity, Reason: reason, Error: cloud.Reason(gate.err),
 		Mode: string(w.decision.Mode), Control: w.rule.id, Target: &w.subject, ARN: w.rule.ARN(w.subject),

@@ -536,27 +536,7 @@ func TestTwoFindingsAtOnceAreOneCase(t *testing.T) {
 func TestKilledWorkerIsFollowedByAnother(t *testing.T) {
 	for killed := 1; ; killed++ {
 		h := newHouse(t, "enforce")
-		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
-		var mu sync.Mutex
-		h.faults.set(func(_, _ string, r *http.Request) (*http.Response, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if calls++; calls == killed {
-				cancel()
-				if killed%2 == 0 {
-					_, _ = h.faults.client.Do(r) // AWS did it, nobody heard
-				}
-			}
-			return nil, ctx.Err()
-		})
-		h.engine.Handle(ctx, found(t))
-		over := calls < killed
-		cancel()
-		h.faults.set(nil)
-		h.endLease()
-		h.engine = h.rebuild("runbooks: {shut-doors: {mode: enforce}}")
-		h.engine.Handle(t.Context(), found(t))
+		over := h.kill(killed, "runbooks: {shut-doors: {mode: enforce}}")
 		h.wantShut(all)
 		c := h.oneCase()
 		if c.Outcome != control.Remediated || c.State != "" {
@@ -572,6 +552,50 @@ func TestKilledWorkerIsFollowedByAnother(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Whoever follows a killed worker leaves alone what is protected.
+func TestProtectedPrincipalIsNotTouchedAfterACrash(t *testing.T) {
+	for killed := 5; killed < 15; killed += 3 {
+		h := newHouse(t, "enforce")
+		h.doors["north"].touches = "arn:aws:iam::222222222222:role/break-glass"
+		lines := []string{"runbooks: {shut-doors: {mode: enforce}}", `protected: {principals: ["arn:aws:iam::*:role/break-glass"]}`}
+		h.engine = h.rebuild(lines...)
+		h.kill(killed, lines...)
+		h.wantShut("east south west")
+		if c := h.oneCase(); c.Outcome != control.Partial || c.Step("shut-north").Outcome != control.Held {
+			t.Errorf("killed at call %d, the case is %s: %s", killed, c.Outcome, outcomes(c))
+		}
+	}
+}
+
+// kill kills the worker of a finding at its nth call, every other time after AWS
+// has carried that out, and lets another worker follow. It reports whether the
+// first one had made all its calls.
+func (h *house) kill(nth int, baseline ...string) (over bool) {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(h.t.Context())
+	defer cancel()
+	calls := 0
+	var mu sync.Mutex
+	h.faults.set(func(_, _ string, r *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if calls++; calls == nth {
+			cancel()
+			if nth%2 == 0 {
+				_, _ = h.faults.client.Do(r) // AWS did it, nobody heard
+			}
+		}
+		return nil, ctx.Err()
+	})
+	h.engine.Handle(ctx, found(h.t))
+	over = calls < nth
+	h.faults.set(nil)
+	h.endLease()
+	h.engine = h.rebuild(baseline...)
+	h.engine.Handle(h.t.Context(), found(h.t))
+	return over
 }
 
 // endLease ends the lease of a killed worker, as time does.

@@ -67,6 +67,9 @@ func (w *walk) apply(ctx context.Context, session *cloud.Session, c *ledger.Case
 	}
 	k.extend(ctx, p)
 	side.Wait()
+	if k.refused != nil {
+		w.result.Case, k.refused = c.ID, unwritten(c, k.refused)
+	}
 	return errors.Join(k.refused, p.transient(), errors.Join(failed...))
 }
 

@@ -145,8 +145,8 @@ func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.
 			step.Left = lost.Left
 		case errors.Is(err, control.ErrGone) && w.rule.runbook != nil:
 			step.Left = []string{"The resource no longer exists."}
-		case again && errors.As(err, &moved) && equalJSON(moved.Now, step.Before):
-			// The attempt before this one put it back.
+		case (again || c.Outcome == control.Gone) && errors.As(err, &moved) && equalJSON(moved.Now, step.Before):
+			// The attempt before this one put it back, or it was never made.
 		default:
 			return left, err
 		}

@@ -75,7 +75,7 @@ func (w *walk) run(ctx context.Context) (result Result) {
 // way is the way of one event. Live state decides: the event only named the
 // target. ErrBusy means: another worker is on the target, look again.
 func (w *walk) way(ctx context.Context) error {
-	w.result.Outcome = "" // an attempt before this one may have come close
+	w.result.Outcome, w.result.Case = "", "" // an attempt before this one may have come close
 	if w.foreign != "" {
 		return w.refuse(ctx)
 	}
@@ -203,7 +203,9 @@ func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error 
 		if w.finding != nil {
 			c.Saw(*w.finding)
 		}
-		moved = w.resume(c, p)
+		if p.gone() == nil {
+			moved = w.resume(c, p)
+		}
 	})
 	if err != nil {
 		return err
@@ -212,6 +214,9 @@ func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error 
 	switch {
 	case p.gone() != nil:
 		for _, s := range c.Current() {
+			if s.Applied.IsZero() && s.Outcome == "" && len(s.After) > 0 {
+				s.Applied = time.Now().UTC() // perhaps: an undo finds out what of it there is
+			}
 			s.Outcome, s.Error = control.Gone, "the resource no longer exists"
 		}
 	case !p.todo() && p.transient() == nil:
@@ -245,7 +250,9 @@ func (w *walk) resume(c *ledger.Case, p *plan) (moved string) {
 				moved = f.change.Reason
 				continue
 			}
-			s.After, s.Digest, s.Outcome, s.Error = f.change.After, digest, "", ""
+			fresh := w.step(f) // what it touches may be protected
+			s.After, s.Digest, s.Outcome, s.Error = f.change.After, digest, fresh.Outcome, fresh.Error
+			s.Touches, s.Left = fresh.Touches, fresh.Left
 		case f.todo() && c.Begun() != nil:
 			moved = f.change.Reason
 		case f.err != nil && s.Digest != "":
@@ -285,7 +292,7 @@ func (w *walk) park(c *ledger.Case, why string) {
 func (w *walk) settle(ctx context.Context, c *ledger.Case) error {
 	c.Outcome = overall(c)
 	w.report(c)
-	if c.Outcome.Alerts() {
+	if c.Outcome.Alerts() || c.Threat() { // that a compromised resource vanished is news
 		if err := w.tellCase(ctx, c); err != nil {
 			return w.release(ctx, c, err)
 		}
@@ -466,6 +473,9 @@ func (w *walk) unreadable(ctx context.Context, gates ledger.Gates, err error) er
 	}
 	c := w.newCase(gates, &plan{})
 	c.Reason = cloud.Reason(err)
+	if w.drill {
+		c.Closed, c.Ended = c.Opened, "a drill: nothing could be planned"
+	}
 	return w.record(ctx, gates, c, control.Unreadable)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
@@ -34,20 +32,7 @@ const (
 	forged = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\", \"Sid\": \"a100%\"}\n}\n"
 )
 
-// server is the AWS of all tests but the lifecycle's, each of which works on
-// instances and roles of its own.
-var server *local.AWS
-
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = local.StartAWS(context.Background()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	server.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { lifecycle.Main(m) }
 
 func TestLifecycle(t *testing.T) {
 	lifecycle.Remedy(t, "response", instance.Resource().Type, credentials.Remedy(), lifecycle.Test{
@@ -82,12 +67,12 @@ func TestPolicyDeniesEverythingToThisInstanceAlone(t *testing.T) {
 	s := newStage(t)
 	arn, roleID := s.role("alone", "/app/")
 	id := s.launch(s.profile("alone", "alone"))
-	c := s.plan(id)
-	same(t, "Touches", c.Touches, []string{arn})
-	same(t, "Reason", c.Reason, "Instance "+id+" may do what its role alone allows.")
-	same(t, "Before", string(c.Before), fmt.Sprintf(`{"RoleName":"alone","PolicyName":"snapback-quarantine-%s","PolicyDocument":null}`, id))
-	s.apply(c)
-	same(t, "policies of the role", s.policies("alone"), map[string]string{
+	c := s.Plan(id)
+	lifecycle.Same(t, "Touches", c.Touches, []string{arn})
+	lifecycle.Same(t, "Reason", c.Reason, "Instance "+id+" may do what its role alone allows.")
+	lifecycle.Same(t, "Before", string(c.Before), fmt.Sprintf(`{"RoleName":"alone","PolicyName":"snapback-quarantine-%s","PolicyDocument":null}`, id))
+	s.Apply(c)
+	lifecycle.Same(t, "policies of the role", s.policies("alone"), map[string]string{
 		"app": allow, "snapback-quarantine-" + id: fmt.Sprintf(denial, roleID, id),
 	})
 }
@@ -97,23 +82,23 @@ func TestInstancesOfOneRoleDoNotTouchEachOther(t *testing.T) {
 	_, roleID := s.role("shared", "/")
 	arn := s.profile("shared", "shared")
 	a, b := s.launch(arn), s.launch(arn)
-	changes := []*control.Change{s.plan(a), s.plan(b)}
+	changes := []*control.Change{s.Plan(a), s.Plan(b)}
 	var side sync.WaitGroup
 	for _, c := range changes {
 		side.Go(func() {
-			if err := s.remedy.Apply(s.ctx, s.session, *c); err != nil {
+			if err := s.Remedy.Apply(s.Ctx, s.Session, *c); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	side.Wait()
 	for _, id := range []string{a, b} {
-		if c := s.plan(id); c != nil {
+		if c := s.Plan(id); c != nil {
 			t.Errorf("Plan still finds: %s", c.Reason)
 		}
 	}
-	must(t, s.remedy.Undo(s.ctx, s.session, *changes[0]))
-	same(t, "policies of the role", s.policies("shared"), map[string]string{
+	lifecycle.Must(t, s.Remedy.Undo(s.Ctx, s.Session, *changes[0]))
+	lifecycle.Same(t, "policies of the role", s.policies("shared"), map[string]string{
 		"app": allow, "snapback-quarantine-" + b: fmt.Sprintf(denial, roleID, b),
 	})
 }
@@ -124,7 +109,7 @@ func TestInstanceWithoutARoleHasNothingToCut(t *testing.T) {
 		"no instance profile":               s.launch(""),
 		"an instance profile without roles": s.launch(s.profile("empty")),
 	} {
-		if c := s.plan(id); c != nil {
+		if c := s.Plan(id); c != nil {
 			t.Errorf("%s: Plan finds: %s", name, c.Reason)
 		}
 	}
@@ -132,19 +117,19 @@ func TestInstanceWithoutARoleHasNothingToCut(t *testing.T) {
 
 func TestRoleThatNobodyMayEditIsReported(t *testing.T) {
 	s := newStage(t)
-	linked, err := s.iam.CreateServiceLinkedRole(s.ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("autoscaling.amazonaws.com")})
-	must(t, err)
+	linked, err := s.iam.CreateServiceLinkedRole(s.Ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("autoscaling.amazonaws.com")})
+	lifecycle.Must(t, err)
 	const permissionSet = "AWSReservedSSO_Admin_0123456789abcdef"
 	sso, _ := s.role(permissionSet, "/aws-reserved/sso.amazonaws.com/eu-west-1/")
 	for name, arn := range map[string]string{aws.ToString(linked.Role.RoleName): aws.ToString(linked.Role.Arn), permissionSet: sso} {
 		id := s.launch(s.profile("of-"+name, name))
 		before := s.policies(name)
-		c := s.plan(id)
+		c := s.Plan(id)
 		if c == nil || !c.Report() {
 			t.Fatalf("%s: Plan returns %+v, want a report", name, c)
 		}
-		same(t, "Left", c.Left, []string{"The credentials of instance " + id + " still hold: AWS lets nobody edit its role " + arn + "."})
-		same(t, "policies of "+name, s.policies(name), before)
+		lifecycle.Same(t, "Left", c.Left, []string{"The credentials of instance " + id + " still hold: AWS lets nobody edit its role " + arn + "."})
+		lifecycle.Same(t, "policies of "+name, s.policies(name), before)
 	}
 }
 
@@ -152,9 +137,9 @@ func TestInstanceProfileThatWasDeletedIsReported(t *testing.T) {
 	s := newStage(t)
 	arn := s.profile("deleted")
 	id := s.launch(arn)
-	_, err := s.iam.DeleteInstanceProfile(s.ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: aws.String("deleted")})
-	must(t, err)
-	c := s.plan(id)
+	_, err := s.iam.DeleteInstanceProfile(s.Ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: aws.String("deleted")})
+	lifecycle.Must(t, err)
+	c := s.Plan(id)
 	if c == nil || !c.Report() || len(c.Left) != 1 || !strings.Contains(c.Left[0], arn) {
 		t.Errorf("Plan returns %+v, want a report that names %s", c, arn)
 	}
@@ -164,42 +149,37 @@ func TestInstanceThatIsGone(t *testing.T) {
 	s := newStage(t)
 	s.role("gone", "/")
 	id := s.launch(s.profile("gone", "gone"))
-	c := s.plan(id)
-	s.apply(c)
-	_, err := s.ec2.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
-	must(t, err)
+	c := s.Plan(id)
+	s.Apply(c)
+	_, err := s.ec2.TerminateInstances(s.Ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+	lifecycle.Must(t, err)
 	for _, gone := range []string{id, "i-0123456789abcdef0"} {
-		if _, err := s.remedy.Plan(s.ctx, s.session, target(gone)); !errors.Is(err, control.ErrGone) {
+		if _, err := s.Remedy.Plan(s.Ctx, s.Session, s.Target(gone)); !errors.Is(err, control.ErrGone) {
 			t.Errorf("Plan of %s: want control.ErrGone, got %v", gone, err)
 		}
 	}
-	must(t, s.remedy.Undo(s.ctx, s.session, *c))
-	same(t, "policies of the role", s.policies("gone"), map[string]string{"app": allow})
+	s.Undo(c)
+	lifecycle.Same(t, "policies of the role", s.policies("gone"), map[string]string{"app": allow})
 }
 
 func TestKilledWorkerIsFinished(t *testing.T) {
-	for name, fault := range map[string]func(func()) local.Fault{"before": local.KilledBefore, "after": local.KilledAfter} {
+	for name, fault := range lifecycle.Kills {
 		t.Run(name+" the only call", func(t *testing.T) {
 			s := newStage(t)
 			role := "killed-" + name
 			s.role(role, "/")
 			id := s.launch(s.profile(role, role))
-			c := s.plan(id)
-			ctx, kill := context.WithCancel(s.ctx)
-			s.proxy.Inject("IAM.PutRolePolicy", 1, fault(kill))
-			if err := s.remedy.Apply(ctx, s.session, *c); err == nil {
-				t.Fatal("the killed Apply succeeded")
+			c := s.Plan(id)
+			s.Killed(s.Remedy.Apply, c, "IAM.PutRolePolicy", 1, fault)
+			if again := s.Plan(id); again != nil {
+				lifecycle.Same(t, "the plan that finishes it", again, c)
+				s.Apply(c)
 			}
-			s.proxy.Clear()
-			if again := s.plan(id); again != nil {
-				same(t, "the plan that finishes it", again, c)
-				s.apply(c)
-			}
-			if last := s.plan(id); last != nil {
+			if last := s.Plan(id); last != nil {
 				t.Errorf("Plan still finds: %s", last.Reason)
 			}
-			must(t, s.remedy.Undo(s.ctx, s.session, *c))
-			same(t, "policies of the role", s.policies(role), map[string]string{"app": allow})
+			s.Undo(c)
+			lifecycle.Same(t, "policies of the role", s.policies(role), map[string]string{"app": allow})
 		})
 	}
 }
@@ -208,30 +188,30 @@ func TestUndoWhoseAnswerIsLostSucceeds(t *testing.T) {
 	s := newStage(t)
 	s.role("lost", "/")
 	id := s.launch(s.profile("lost", "lost"))
-	c := s.plan(id)
-	s.apply(c)
-	s.proxy.Inject("IAM.DeleteRolePolicy", 1, local.AnswerLost())
-	must(t, s.remedy.Undo(s.ctx, s.session, *c))
-	same(t, "policies of the role", s.policies("lost"), map[string]string{"app": allow})
+	c := s.Plan(id)
+	s.Apply(c)
+	s.Proxy.Inject("IAM.DeleteRolePolicy", 1, local.AnswerLost())
+	s.Undo(c)
+	lifecycle.Same(t, "policies of the role", s.policies("lost"), map[string]string{"app": allow})
 }
 
 func TestUndoNamesARoleThatIsGone(t *testing.T) {
 	s := newStage(t)
 	s.role("removed", "/")
 	id := s.launch(s.profile("removed", "removed"))
-	c := s.plan(id)
-	s.apply(c)
-	_, err := s.iam.RemoveRoleFromInstanceProfile(s.ctx, &iam.RemoveRoleFromInstanceProfileInput{
+	c := s.Plan(id)
+	s.Apply(c)
+	_, err := s.iam.RemoveRoleFromInstanceProfile(s.Ctx, &iam.RemoveRoleFromInstanceProfileInput{
 		InstanceProfileName: aws.String("removed"), RoleName: aws.String("removed"),
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	for name := range s.policies("removed") {
-		_, err := s.iam.DeleteRolePolicy(s.ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String("removed"), PolicyName: aws.String(name)})
-		must(t, err)
+		_, err := s.iam.DeleteRolePolicy(s.Ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String("removed"), PolicyName: aws.String(name)})
+		lifecycle.Must(t, err)
 	}
-	_, err = s.iam.DeleteRole(s.ctx, &iam.DeleteRoleInput{RoleName: aws.String("removed")})
-	must(t, err)
-	wantLeft(t, s.remedy.Undo(s.ctx, s.session, *c), "Role removed no longer exists, and its policy snapback-quarantine-"+id+" neither.")
+	_, err = s.iam.DeleteRole(s.Ctx, &iam.DeleteRoleInput{RoleName: aws.String("removed")})
+	lifecycle.Must(t, err)
+	lifecycle.Left(t, s.Remedy.Undo(s.Ctx, s.Session, *c), "Role removed no longer exists, and its policy snapback-quarantine-"+id+" neither.")
 }
 
 // The engine keeps the first Before and the newest After: a worker that was
@@ -241,40 +221,40 @@ func TestUndoNamesTheRoleThatAKilledWorkerMayHaveChanged(t *testing.T) {
 	s.role("first", "/")
 	s.role("second", "/")
 	id := s.launch(s.profile("swapped", "first"))
-	first := s.plan(id)
-	_, err := s.iam.RemoveRoleFromInstanceProfile(s.ctx, &iam.RemoveRoleFromInstanceProfileInput{
+	first := s.Plan(id)
+	_, err := s.iam.RemoveRoleFromInstanceProfile(s.Ctx, &iam.RemoveRoleFromInstanceProfileInput{
 		InstanceProfileName: aws.String("swapped"), RoleName: aws.String("first"),
 	})
-	must(t, err)
-	_, err = s.iam.AddRoleToInstanceProfile(s.ctx, &iam.AddRoleToInstanceProfileInput{
+	lifecycle.Must(t, err)
+	_, err = s.iam.AddRoleToInstanceProfile(s.Ctx, &iam.AddRoleToInstanceProfileInput{
 		InstanceProfileName: aws.String("swapped"), RoleName: aws.String("second"),
 	})
-	must(t, err)
-	c := s.plan(id)
+	lifecycle.Must(t, err)
+	c := s.Plan(id)
 	c.Before = first.Before
-	s.apply(c)
-	wantLeft(t, s.remedy.Undo(s.ctx, s.session, *c), "Role first may still have policy snapback-quarantine-"+id+
+	s.Apply(c)
+	lifecycle.Left(t, s.Remedy.Undo(s.Ctx, s.Session, *c), "Role first may still have policy snapback-quarantine-"+id+
 		": instance "+id+" was given another role while its credentials were cut.")
-	same(t, "policies of the role", s.policies("second"), map[string]string{"app": allow})
+	lifecycle.Same(t, "policies of the role", s.policies("second"), map[string]string{"app": allow})
 }
 
 func TestUndoIsRefusedWhereThePolicyWasChanged(t *testing.T) {
 	s := newStage(t)
 	s.role("changed", "/")
 	id := s.launch(s.profile("changed", "changed"))
-	c := s.plan(id)
-	s.apply(c)
+	c := s.Plan(id)
+	s.Apply(c)
 	s.put("changed", "snapback-quarantine-"+id, forged)
 	var moved *control.MovedError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &moved) {
+	if err := s.Remedy.Undo(s.Ctx, s.Session, *c); !errors.As(err, &moved) {
 		t.Fatalf("want a *control.MovedError, got %v", err)
 	}
 	text, err := json.Marshal(forged)
-	must(t, err)
+	lifecycle.Must(t, err)
 	if !strings.Contains(string(moved.Now), string(text)) {
 		t.Errorf("the state now is shown as %s, want the policy %s", moved.Now, text)
 	}
-	same(t, "policies of the role", s.policies("changed"), map[string]string{"app": allow, "snapback-quarantine-" + id: forged})
+	lifecycle.Same(t, "policies of the role", s.policies("changed"), map[string]string{"app": allow, "snapback-quarantine-" + id: forged})
 }
 
 // Moto counts no characters; the stand-in answers as IAM does, with status 409.
@@ -282,12 +262,12 @@ func TestFullRoleIsToldOnceAndForAll(t *testing.T) {
 	s := newStage(t)
 	s.role("full", "/")
 	id := s.launch(s.profile("full", "full"))
-	c := s.plan(id)
-	s.proxy.Inject("IAM.PutRolePolicy", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+	c := s.Plan(id)
+	s.Proxy.Inject("IAM.PutRolePolicy", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
 		x.Answer(local.Answer{Status: http.StatusConflict, Header: http.Header{"Content-Type": {"text/xml"}}, Body: []byte(
 			`<ErrorResponse><Error><Type>Sender</Type><Code>LimitExceeded</Code><Message>Maximum policy size of 10240 bytes exceeded for role full</Message></Error></ErrorResponse>`)})
 	}})
-	err := s.remedy.Apply(s.ctx, s.session, *c)
+	err := s.Remedy.Apply(s.Ctx, s.Session, *c)
 	if !cloud.Is(err, "LimitExceeded") || !cloud.Permanent(err) {
 		t.Fatalf("want LimitExceeded for good, got %v", err)
 	}
@@ -303,9 +283,9 @@ func TestDeniedReadIsAnError(t *testing.T) {
 	s.role("denied", "/")
 	id := s.launch(s.profile("denied", "denied"))
 	for _, call := range []string{"IAM.GetInstanceProfile", "IAM.GetRolePolicy"} {
-		s.proxy.Clear()
-		s.proxy.Inject(call, 1, local.Denied())
-		if _, err := s.remedy.Plan(s.ctx, s.session, target(id)); !cloud.Is(err, "AccessDenied") {
+		s.Proxy.Clear()
+		s.Proxy.Inject(call, 1, local.Denied())
+		if _, err := s.Remedy.Plan(s.Ctx, s.Session, s.Target(id)); !cloud.Is(err, "AccessDenied") {
 			t.Errorf("%s denied: Plan returns %v", call, err)
 		}
 	}
@@ -315,24 +295,7 @@ func TestRoundTrips(t *testing.T) {
 	s := newStage(t)
 	s.role("counted", "/")
 	id := s.launch(s.profile("counted", "counted"))
-	var c *control.Change
-	for _, step := range []struct {
-		name string
-		want int
-		do   func(context.Context) error
-	}{
-		{"Plan", 3, func(ctx context.Context) (err error) {
-			c, err = s.remedy.Plan(ctx, s.session, target(id))
-			return err
-		}},
-		{"Apply", 1, func(ctx context.Context) error { return s.remedy.Apply(ctx, s.session, *c) }},
-	} {
-		ctx, recorder := cloud.Record(s.ctx)
-		must(t, step.do(ctx))
-		if got := cloud.RoundTrips(recorder.Calls()); got != step.want {
-			t.Errorf("%s takes %d serial round trips, want %d: %v", step.name, got, step.want, recorder.Calls())
-		}
-	}
+	s.RoundTrips(id, lifecycle.RoundTrips{Plan: 3, Apply: 1, Again: 3, Undo: 2})
 }
 
 // world makes what the tests work on, as the member itself.
@@ -348,7 +311,7 @@ func (w world) role(name, path string) (arn, id string) {
 	out, err := iam.NewFromConfig(w.cfg).CreateRole(w.ctx, &iam.CreateRoleInput{
 		RoleName: aws.String(name), Path: aws.String(path), AssumeRolePolicyDocument: aws.String(trust),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	w.put(name, "app", allow)
 	return aws.ToString(out.Role.Arn), aws.ToString(out.Role.RoleId)
 }
@@ -358,7 +321,7 @@ func (w world) put(role, name, document string) {
 	_, err := iam.NewFromConfig(w.cfg).PutRolePolicy(w.ctx, &iam.PutRolePolicyInput{
 		RoleName: aws.String(role), PolicyName: aws.String(name), PolicyDocument: aws.String(document),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 // profile makes an instance profile, and returns its ARN.
@@ -368,12 +331,12 @@ func (w world) profile(name string, roles ...string) string {
 	out, err := client.CreateInstanceProfile(w.ctx, &iam.CreateInstanceProfileInput{
 		InstanceProfileName: aws.String(name), Path: aws.String("/fleet/"),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	for _, role := range roles {
 		_, err := client.AddRoleToInstanceProfile(w.ctx, &iam.AddRoleToInstanceProfileInput{
 			InstanceProfileName: aws.String(name), RoleName: aws.String(role),
 		})
-		must(w.t, err)
+		lifecycle.Must(w.t, err)
 	}
 	return aws.ToString(out.InstanceProfile.Arn)
 }
@@ -386,7 +349,7 @@ func (w world) launch(profile string) string {
 		in.IamInstanceProfile = &ec2types.IamInstanceProfileSpecification{Arn: aws.String(profile)}
 	}
 	out, err := ec2.NewFromConfig(w.cfg).RunInstances(w.ctx, in)
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return aws.ToString(out.Instances[0].InstanceId)
 }
 
@@ -395,13 +358,13 @@ func (w world) policies(role string) map[string]string {
 	w.t.Helper()
 	client := iam.NewFromConfig(w.cfg)
 	names, err := client.ListRolePolicies(w.ctx, &iam.ListRolePoliciesInput{RoleName: aws.String(role)})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	policies := map[string]string{}
 	for _, name := range names.PolicyNames {
 		out, err := client.GetRolePolicy(w.ctx, &iam.GetRolePolicyInput{RoleName: aws.String(role), PolicyName: aws.String(name)})
-		must(w.t, err)
+		lifecycle.Must(w.t, err)
 		policies[name], err = url.PathUnescape(aws.ToString(out.PolicyDocument))
-		must(w.t, err)
+		lifecycle.Must(w.t, err)
 	}
 	return policies
 }
@@ -410,7 +373,7 @@ func (w world) policies(role string) map[string]string {
 func policiesOf(ctx context.Context, t *testing.T, cfg aws.Config, _ string) any {
 	t.Helper()
 	roles, err := iam.NewFromConfig(cfg).ListRoles(ctx, &iam.ListRolesInput{})
-	must(t, err)
+	lifecycle.Must(t, err)
 	all := map[string]any{}
 	for _, r := range roles.Roles {
 		all[aws.ToString(r.RoleName)] = world{ctx, t, cfg}.policies(aws.ToString(r.RoleName))
@@ -418,66 +381,17 @@ func policiesOf(ctx context.Context, t *testing.T, cfg aws.Config, _ string) any
 	return lifecycle.Comparable(all)
 }
 
-// stage is a world behind a proxy, entered as Snapback does.
+// stage is the shared one, with a world in its member account and the member's
+// own clients.
 type stage struct {
+	*lifecycle.Stage
 	world
-	remedy  control.Remedy
-	iam     *iam.Client
-	ec2     *ec2.Client
-	session *cloud.Session
-	proxy   *local.Proxy
+	iam *iam.Client
+	ec2 *ec2.Client
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{world: world{t.Context(), t, server.Config(local.MemberAccount)}, remedy: credentials.Remedy()}
-	s.iam, s.ec2 = iam.NewFromConfig(s.cfg), ec2.NewFromConfig(s.cfg)
-	var err error
-	s.proxy, err = local.StartProxy(s.ctx, server, nil)
-	must(t, err)
-	t.Cleanup(s.proxy.Close)
-	hub := server.Config(local.HubAccount)
-	hub.BaseEndpoint = aws.String(s.proxy.Endpoint())
-	s.session, err = cloud.NewSessions(hub, "snapback-response", "response").For(s.ctx, local.MemberAccount, local.Region, "test")
-	must(t, err)
-	return s
-}
-
-func target(id string) control.Target {
-	return control.Target{Account: local.MemberAccount, Region: local.Region, Type: instance.Resource().Type, ID: id}
-}
-
-func (s *stage) plan(id string) *control.Change {
-	s.t.Helper()
-	c, err := s.remedy.Plan(s.ctx, s.session, target(id))
-	must(s.t, err)
-	return c
-}
-
-func (s *stage) apply(c *control.Change) {
-	s.t.Helper()
-	must(s.t, s.remedy.Apply(s.ctx, s.session, *c))
-}
-
-func wantLeft(t *testing.T, err error, want ...string) {
-	t.Helper()
-	var left *control.LeftError
-	if !errors.As(err, &left) {
-		t.Fatalf("want a *control.LeftError, got %v", err)
-	}
-	same(t, "Left", left.Left, want)
-}
-
-func same(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", what, diff)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := lifecycle.NewStage(t, "response", instance.Resource().Type, credentials.Remedy())
+	return &stage{s, world{s.Ctx, t, s.Member}, iam.NewFromConfig(s.Member), ec2.NewFromConfig(s.Member)}
 }

@@ -7,17 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
@@ -27,20 +24,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/remedies/instance"
 )
 
-// server is the AWS of all tests but the lifecycle's, each of which works on
-// instances of its own.
-var server *local.AWS
-
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = local.StartAWS(context.Background()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	server.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { lifecycle.Main(m) }
 
 // Moto's snapshots are complete at once, and it takes no notice of
 // ExcludeDataVolumeIds.
@@ -56,7 +40,7 @@ func TestLifecycle(t *testing.T) {
 			State: func(ctx context.Context, t *testing.T, cfg aws.Config, id string) any {
 				client := ec2.NewFromConfig(cfg)
 				out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-				must(t, err)
+				lifecycle.Must(t, err)
 				return lifecycle.Comparable([]any{out.Reservations, marked(ctx, t, client, id, "held")})
 			},
 		}},
@@ -66,12 +50,12 @@ func TestLifecycle(t *testing.T) {
 func TestSnapshotsOfAllVolumesAreTagged(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	c := s.plan(id)
+	c := s.Plan(id)
 	volumes := s.volumes(id)
-	same(t, "Reason", c.Reason, "There is no evidence of the volumes of instance "+id+": "+strings.Join(volumes, ", ")+".")
-	same(t, "Before", string(c.Before), `{"HeldVolumes":[]}`)
-	same(t, "After", string(c.After), fmt.Sprintf(`{"HeldVolumes":[%q,%q]}`, volumes[0], volumes[1]))
-	s.apply(c)
+	lifecycle.Same(t, "Reason", c.Reason, "There is no evidence of the volumes of instance "+id+": "+strings.Join(volumes, ", ")+".")
+	lifecycle.Same(t, "Before", string(c.Before), `{"HeldVolumes":[]}`)
+	lifecycle.Same(t, "After", string(c.After), fmt.Sprintf(`{"HeldVolumes":[%q,%q]}`, volumes[0], volumes[1]))
+	s.Apply(c)
 	snapshots := s.snapshots(id)
 	var of []string
 	for _, snapshot := range snapshots {
@@ -80,13 +64,13 @@ func TestSnapshotsOfAllVolumesAreTagged(t *testing.T) {
 		for _, tag := range snapshot.Tags {
 			tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 		}
-		same(t, "tags", tags, map[string]string{
+		lifecycle.Same(t, "tags", tags, map[string]string{
 			"snapback:instance": id, "snapback:case": c.Case, "snapback:finding": c.Finding, "snapback:evidence": "held",
 		})
 	}
 	slices.Sort(of)
-	same(t, "volumes with a snapshot", of, volumes)
-	if again := s.plan(id); again != nil {
+	lifecycle.Same(t, "volumes with a snapshot", of, volumes)
+	if again := s.Plan(id); again != nil {
 		t.Errorf("Plan still finds: %s", again.Reason)
 	}
 }
@@ -94,38 +78,38 @@ func TestSnapshotsOfAllVolumesAreTagged(t *testing.T) {
 func TestLookTellsOfEachSnapshot(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	c := s.plan(id)
+	c := s.Plan(id)
 	lines := func() []string {
-		lines, err := s.remedy.Look(s.ctx, s.session, *c)
-		must(t, err)
+		lines, err := s.Remedy.Look(s.Ctx, s.Session, *c)
+		lifecycle.Must(t, err)
 		return lines
 	}
-	same(t, "before Apply", lines(), []string{"no snapshot of case " + c.Case + " is there"})
-	s.apply(c)
-	s.rewrite("EC2.DescribeSnapshots", "<status>completed<", "<status>pending<", "100%", "45%")
+	lifecycle.Same(t, "before Apply", lines(), []string{"no snapshot of case " + c.Case + " is there"})
+	s.Apply(c)
+	s.Rewrite("EC2.DescribeSnapshots", "<status>completed<", "<status>pending<", "100%", "45%")
 	var want []string
 	for _, volume := range s.volumes(id) {
 		want = append(want, fmt.Sprintf("snapshot %s of volume %s: pending, 45%%", s.snapshotsOf(id, volume)[0], volume))
 	}
-	same(t, "after Apply", lines(), want)
+	lifecycle.Same(t, "after Apply", lines(), want)
 }
 
 func TestReleasedSnapshotsAreKeptAndTakenAnew(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	first := s.plan(id)
-	s.apply(first)
-	must(t, s.remedy.Undo(s.ctx, s.session, *first))
+	first := s.Plan(id)
+	s.Apply(first)
+	s.Undo(first)
 	if n := len(s.snapshots(id)); n != 2 {
 		t.Fatalf("%d snapshots after Undo, want the 2 that were taken", n)
 	}
-	second := s.plan(id)
+	second := s.Plan(id)
 	second.Case = "20261123-again000"
-	s.apply(second)
-	same(t, "held", s.marked(id, "held"), s.volumes(id))
-	same(t, "released", s.marked(id, "released"), s.volumes(id))
-	must(t, s.remedy.Undo(s.ctx, s.session, *second))
-	same(t, "held in the end", s.marked(id, "held"), []string{})
+	s.Apply(second)
+	lifecycle.Same(t, "held", s.marked(id, "held"), s.volumes(id))
+	lifecycle.Same(t, "released", s.marked(id, "released"), s.volumes(id))
+	s.Undo(second)
+	lifecycle.Same(t, "held in the end", s.marked(id, "held"), []string{})
 }
 
 // Moto leaves out the root volume, but takes snapshots of all data volumes
@@ -133,32 +117,32 @@ func TestReleasedSnapshotsAreKeptAndTakenAnew(t *testing.T) {
 func TestVolumesWithEvidenceAreLeftOut(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.apply(s.plan(id))
+	s.Apply(s.Plan(id))
 	added := s.attach(id, "/dev/sdg")
-	c := s.plan(id)
+	c := s.Plan(id)
 	before := s.volumes(id)
 	before = slices.DeleteFunc(before, func(v string) bool { return v == added })
-	same(t, "Before", string(c.Before), fmt.Sprintf(`{"HeldVolumes":[%q,%q]}`, before[0], before[1]))
-	s.apply(c)
+	lifecycle.Same(t, "Before", string(c.Before), fmt.Sprintf(`{"HeldVolumes":[%q,%q]}`, before[0], before[1]))
+	s.Apply(c)
 	if n := len(s.snapshotsOf(id, s.volumeAt(id, "/dev/sda1"))); n != 1 {
 		t.Errorf("%d snapshots of the root volume, want 1", n)
 	}
 	if n := len(s.snapshotsOf(id, added)); n != 1 {
 		t.Errorf("%d snapshots of the added volume, want 1", n)
 	}
-	if data := "ExcludeDataVolumeId.1=" + s.volumeAt(id, "/dev/sdf"); !s.late.sent("Action=CreateSnapshots", data) {
+	if data := "ExcludeDataVolumeId.1=" + s.volumeAt(id, "/dev/sdf"); !s.sent("Action=CreateSnapshots", data) {
 		t.Errorf("no request for snapshots has %s", data)
 	}
-	must(t, s.remedy.Undo(s.ctx, s.session, *c))
-	same(t, "held after Undo", s.marked(id, "held"), before)
+	s.Undo(c)
+	lifecycle.Same(t, "held after Undo", s.marked(id, "held"), before)
 }
 
 func TestSnapshotThatFailedIsNoEvidence(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.apply(s.plan(id))
-	s.rewrite("EC2.DescribeSnapshots", "<status>completed<", "<status>error<")
-	if c := s.plan(id); c == nil || string(c.Before) != `{"HeldVolumes":[]}` {
+	s.Apply(s.Plan(id))
+	s.Rewrite("EC2.DescribeSnapshots", "<status>completed<", "<status>error<")
+	if c := s.Plan(id); c == nil || string(c.Before) != `{"HeldVolumes":[]}` {
 		t.Errorf("Plan returns %+v, want new snapshots", c)
 	}
 }
@@ -167,46 +151,41 @@ func TestSnapshotThatFailedIsNoEvidence(t *testing.T) {
 func TestInstanceStoreIsReported(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.rewrite("EC2.DescribeInstances", "<rootDeviceType>ebs<", "<rootDeviceType>instance-store<")
+	s.Rewrite("EC2.DescribeInstances", "<rootDeviceType>ebs<", "<rootDeviceType>instance-store<")
 	left := []string{"There is no evidence of the root device of instance " + id + ": it is an instance store, which can't be snapshotted."}
-	c := s.plan(id)
-	same(t, "Left", c.Left, left)
+	c := s.Plan(id)
+	lifecycle.Same(t, "Left", c.Left, left)
 	if c.Report() {
 		t.Error("it is a report, although there are volumes")
 	}
-	s.apply(c)
-	again := s.plan(id)
+	s.Apply(c)
+	again := s.Plan(id)
 	if again == nil || !again.Report() {
 		t.Fatalf("after Apply, Plan returns %+v, want a report", again)
 	}
-	same(t, "Left of the report", again.Left, left)
+	lifecycle.Same(t, "Left of the report", again.Left, left)
 }
 
 func TestInstanceWithoutVolumesHasNothingToTake(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
 	for _, volume := range s.volumes(id) {
-		_, err := s.ec2.DetachVolume(s.ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
-		must(t, err)
+		_, err := s.ec2.DetachVolume(s.Ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
+		lifecycle.Must(t, err)
 	}
-	if c := s.plan(id); c != nil {
+	if c := s.Plan(id); c != nil {
 		t.Errorf("Plan finds: %s", c.Reason)
 	}
 }
 
 func TestKilledWorkerIsFinished(t *testing.T) {
 	for _, call := range []string{"EC2.DescribeInstances", "EC2.DescribeSnapshots", "EC2.CreateSnapshots"} {
-		for name, fault := range map[string]func(func()) local.Fault{"before": local.KilledBefore, "after": local.KilledAfter} {
+		for name, fault := range lifecycle.Kills {
 			t.Run(name+" "+call, func(t *testing.T) {
 				s := newStage(t)
 				id := s.launch()
-				c := s.plan(id)
-				ctx, kill := context.WithCancel(s.ctx)
-				s.proxy.Inject(call, 1, fault(kill))
-				if err := s.remedy.Apply(ctx, s.session, *c); err == nil {
-					t.Fatal("the killed Apply succeeded")
-				}
-				s.proxy.Clear()
+				c := s.Plan(id)
+				s.Killed(s.Remedy.Apply, c, call, 1, fault)
 				s.finish(c, id)
 			})
 		}
@@ -217,9 +196,9 @@ func TestKilledWorkerIsFinished(t *testing.T) {
 func TestSnapshotsWhoseAnswerIsLostAreNotTakenTwice(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	c := s.plan(id)
-	s.proxy.Inject("EC2.CreateSnapshots", 1, local.AnswerLost())
-	if err := s.remedy.Apply(s.ctx, s.session, *c); err == nil || cloud.Permanent(err) {
+	c := s.Plan(id)
+	s.Proxy.Inject("EC2.CreateSnapshots", 1, local.AnswerLost())
+	if err := s.Remedy.Apply(s.Ctx, s.Session, *c); err == nil || cloud.Permanent(err) {
 		t.Fatalf("want an error that is worth retrying, got %v", err)
 	}
 	s.finish(c, id)
@@ -228,191 +207,98 @@ func TestSnapshotsWhoseAnswerIsLostAreNotTakenTwice(t *testing.T) {
 // finish is what the worker does that takes a case over: it keeps the first
 // Before.
 func (s *stage) finish(c *control.Change, id string) {
-	s.t.Helper()
-	if again := s.plan(id); again != nil {
-		same(s.t, "After of the plan that finishes it", string(again.After), string(c.After))
-		s.apply(c)
+	s.T.Helper()
+	if again := s.Plan(id); again != nil {
+		lifecycle.Same(s.T, "After of the plan that finishes it", string(again.After), string(c.After))
+		s.Apply(c)
 	}
-	if last := s.plan(id); last != nil {
-		s.t.Errorf("Plan still finds: %s", last.Reason)
+	if last := s.Plan(id); last != nil {
+		s.T.Errorf("Plan still finds: %s", last.Reason)
 	}
 	for _, volume := range s.volumes(id) {
 		if n := len(s.snapshotsOf(id, volume)); n != 1 {
-			s.t.Errorf("%d snapshots of volume %s, want 1", n, volume)
+			s.T.Errorf("%d snapshots of volume %s, want 1", n, volume)
 		}
 	}
-	must(s.t, s.remedy.Undo(s.ctx, s.session, *c))
-	same(s.t, "held after Undo", s.marked(id, "held"), []string{})
+	s.Undo(c)
+	lifecycle.Same(s.T, "held after Undo", s.marked(id, "held"), []string{})
 }
 
 func TestUndoNamesSnapshotsThatAreGone(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	c := s.plan(id)
-	s.apply(c)
+	c := s.Plan(id)
+	s.Apply(c)
 	gone := s.volumeAt(id, "/dev/sdf")
-	_, err := s.ec2.DeleteSnapshot(s.ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(s.snapshotsOf(id, gone)[0])})
-	must(t, err)
-	var left *control.LeftError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &left) {
-		t.Fatalf("want a *control.LeftError, got %v", err)
-	}
-	same(t, "Left", left.Left, []string{"Of some volumes of instance " + id + " there was no snapshot any more that is held as evidence: " + gone + "."})
-	same(t, "released", s.marked(id, "released"), []string{s.volumeAt(id, "/dev/sda1")})
+	_, err := s.ec2.DeleteSnapshot(s.Ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(s.snapshotsOf(id, gone)[0])})
+	lifecycle.Must(t, err)
+	lifecycle.Left(t, s.Remedy.Undo(s.Ctx, s.Session, *c), "Of some volumes of instance "+id+" there was no snapshot any more that is held as evidence: "+gone+".")
+	lifecycle.Same(t, "released", s.marked(id, "released"), []string{s.volumeAt(id, "/dev/sda1")})
 }
 
 func TestUndoIsRefusedWhereThereIsMoreEvidence(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	c := s.plan(id)
-	s.apply(c)
+	c := s.Plan(id)
+	s.Apply(c)
 	s.attach(id, "/dev/sdg")
-	s.apply(s.plan(id))
+	s.Apply(s.Plan(id))
 	var moved *control.MovedError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &moved) {
+	if err := s.Remedy.Undo(s.Ctx, s.Session, *c); !errors.As(err, &moved) {
 		t.Errorf("want a *control.MovedError, got %v", err)
 	}
-	same(t, "held", s.marked(id, "held"), s.volumes(id))
+	lifecycle.Same(t, "held", s.marked(id, "held"), s.volumes(id))
 }
 
 func TestRoundTrips(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.late.delay = 100 * time.Millisecond
-	var c *control.Change
-	plan := func(ctx context.Context) error {
-		planned, err := s.remedy.Plan(ctx, s.session, target(id))
-		if planned != nil {
-			c = planned
-		}
-		return err
-	}
-	for _, step := range []struct {
-		name string
-		want int
-		do   func(context.Context) error
-	}{
-		{"Plan", 2, plan},
-		{"Apply", 2, func(ctx context.Context) error { return s.remedy.Apply(ctx, s.session, *c) }},
-		{"Plan that finds nothing to do", 1, plan},
-		{"Undo", 2, func(ctx context.Context) error { return s.remedy.Undo(ctx, s.session, *c) }},
-	} {
-		ctx, recorder := cloud.Record(s.ctx)
-		must(t, step.do(ctx))
-		if got := cloud.RoundTrips(recorder.Calls()); got != step.want {
-			t.Errorf("%s takes %d serial round trips, want %d: %v", step.name, got, step.want, recorder.Calls())
-		}
-	}
+	s.RoundTrips(id, lifecycle.RoundTrips{Plan: 2, Apply: 2, Again: 1, Undo: 2})
 }
 
-// stage is a member account behind a proxy, entered as Snapback does.
+// stage is the shared one, with the member's own client of EC2.
 type stage struct {
-	t       *testing.T
-	ctx     context.Context
-	remedy  control.Remedy
-	member  aws.Config
-	ec2     *ec2.Client
-	session *cloud.Session
-	proxy   *local.Proxy
-	late    *late
+	*lifecycle.Stage
+	ec2 *ec2.Client
+
+	mu    sync.Mutex
+	asked []string // the bodies of the session's requests
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, ctx: t.Context(), remedy: evidence.Remedy(), member: server.Config(local.MemberAccount)}
-	s.ec2 = ec2.NewFromConfig(s.member)
-	var err error
-	s.proxy, err = local.StartProxy(s.ctx, server, nil)
-	must(t, err)
-	t.Cleanup(s.proxy.Close)
-	hub := server.Config(local.HubAccount)
-	hub.BaseEndpoint = aws.String(s.proxy.Endpoint())
-	s.late = &late{HTTPClient: hub.HTTPClient}
-	hub.HTTPClient = s.late
-	s.session, err = cloud.NewSessions(hub, "snapback-response", "response").For(s.ctx, local.MemberAccount, local.Region, "test")
-	must(t, err)
+	s := &stage{Stage: lifecycle.NewStage(t, "response", instance.Resource().Type, evidence.Remedy())}
+	s.ec2, s.Request = ec2.NewFromConfig(s.Member), s.keep
 	return s
 }
 
-// late delays every request, so that calls made side by side overlap for certain,
-// and keeps what was asked.
-type late struct {
-	aws.HTTPClient
-	delay time.Duration
-
-	mu    sync.Mutex
-	asked []string
-}
-
-func (l *late) Do(r *http.Request) (*http.Response, error) {
-	<-time.After(l.delay)
-	if r.Body != nil {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		l.mu.Lock()
-		l.asked = append(l.asked, string(body))
-		l.mu.Unlock()
+// keep keeps what is asked.
+func (s *stage) keep(r *http.Request) {
+	if r.Body == nil {
+		return
 	}
-	return l.HTTPClient.Do(r)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.T.Errorf("read a request: %v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, string(body))
 }
 
 // sent reports whether a request had all of some parts.
-func (l *late) sent(parts ...string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.asked, func(body string) bool {
+func (s *stage) sent(parts ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.asked, func(body string) bool {
 		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(body, part) })
 	})
 }
 
-func target(id string) control.Target {
-	return control.Target{Account: local.MemberAccount, Region: local.Region, Type: instance.Resource().Type, ID: id}
-}
-
-// plan plans as the engine does, with a case and a finding.
-func (s *stage) plan(id string) *control.Change {
-	s.t.Helper()
-	c, err := s.remedy.Plan(s.ctx, s.session, target(id))
-	must(s.t, err)
-	if c != nil {
-		c.Case, c.Finding = "20261122-example0", "finding-example"
-	}
-	return c
-}
-
-func (s *stage) apply(c *control.Change) {
-	s.t.Helper()
-	must(s.t, s.remedy.Apply(s.ctx, s.session, *c))
-}
-
-// rewrite changes what AWS answers to a call: pairs of what is there and what is
-// put in its place.
-func (s *stage) rewrite(call string, pairs ...string) {
-	replacer := strings.NewReplacer(pairs...)
-	s.proxy.Inject(call, 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
-		a := x.Forward()
-		a.Body = []byte(replacer.Replace(string(a.Body)))
-		a.Header.Del("Content-Length")
-		x.Answer(a)
-	}})
-}
-
-// refuse answers a call with an error in the form of EC2's protocol.
-func (s *stage) refuse(call string, times, status int, code string) {
-	s.proxy.Inject(call, 1, local.Fault{Times: times, Disturb: func(x *local.Exchange) {
-		x.Answer(local.Answer{
-			Status: status, Header: http.Header{"Content-Type": {"text/xml"}},
-			Body: fmt.Appendf(nil, `<Response><Errors><Error><Code>%s</Code><Message>It is refused.</Message></Error></Errors><RequestID>local</RequestID></Response>`, code),
-		})
-	}})
-}
-
 func (s *stage) launch() string {
-	s.t.Helper()
-	return launch(s.ctx, s.t, s.member, nil)
+	s.T.Helper()
+	return launch(s.Ctx, s.T, s.Member, nil)
 }
 
 // launch starts an instance with a root and a data volume.
@@ -429,24 +315,24 @@ func launch(ctx context.Context, t *testing.T, cfg aws.Config, with func(*ec2.Ru
 		with(in)
 	}
 	out, err := ec2.NewFromConfig(cfg).RunInstances(ctx, in)
-	must(t, err)
+	lifecycle.Must(t, err)
 	return aws.ToString(out.Instances[0].InstanceId)
 }
 
 func (s *stage) attach(id, device string) string {
-	s.t.Helper()
-	v, err := s.ec2.CreateVolume(s.ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(local.Region + "a"), Size: aws.Int32(1)})
-	must(s.t, err)
-	_, err = s.ec2.AttachVolume(s.ctx, &ec2.AttachVolumeInput{InstanceId: aws.String(id), VolumeId: v.VolumeId, Device: aws.String(device)})
-	must(s.t, err)
+	s.T.Helper()
+	v, err := s.ec2.CreateVolume(s.Ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(local.Region + "a"), Size: aws.Int32(1)})
+	lifecycle.Must(s.T, err)
+	_, err = s.ec2.AttachVolume(s.Ctx, &ec2.AttachVolumeInput{InstanceId: aws.String(id), VolumeId: v.VolumeId, Device: aws.String(device)})
+	lifecycle.Must(s.T, err)
 	return aws.ToString(v.VolumeId)
 }
 
 // devices are the volumes of an instance, by device.
 func (s *stage) devices(id string) map[string]string {
-	s.t.Helper()
-	out, err := s.ec2.DescribeInstances(s.ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-	must(s.t, err)
+	s.T.Helper()
+	out, err := s.ec2.DescribeInstances(s.Ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	lifecycle.Must(s.T, err)
 	devices := map[string]string{}
 	for _, m := range out.Reservations[0].Instances[0].BlockDeviceMappings {
 		devices[aws.ToString(m.DeviceName)] = aws.ToString(m.Ebs.VolumeId)
@@ -468,8 +354,8 @@ func (s *stage) volumes(id string) []string {
 
 // snapshots are those that are tagged for an instance.
 func (s *stage) snapshots(id string) []types.Snapshot {
-	s.t.Helper()
-	return snapshots(s.ctx, s.t, s.ec2, "tag:snapback:instance", id)
+	s.T.Helper()
+	return snapshots(s.Ctx, s.T, s.ec2, "tag:snapback:instance", id)
 }
 
 func (s *stage) snapshotsOf(id, volume string) []string {
@@ -483,8 +369,8 @@ func (s *stage) snapshotsOf(id, volume string) []string {
 }
 
 func (s *stage) marked(id, as string) []string {
-	s.t.Helper()
-	return marked(s.ctx, s.t, s.ec2, id, as)
+	s.T.Helper()
+	return marked(s.Ctx, s.T, s.ec2, id, as)
 }
 
 // marked are the volumes of an instance with a snapshot that is held or released.
@@ -505,20 +391,6 @@ func snapshots(ctx context.Context, t *testing.T, client *ec2.Client, pairs ...s
 		in.Filters = append(in.Filters, types.Filter{Name: aws.String(pair[0]), Values: pair[1:]})
 	}
 	out, err := client.DescribeSnapshots(ctx, in)
-	must(t, err)
+	lifecycle.Must(t, err)
 	return out.Snapshots
-}
-
-func same(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", what, diff)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -38,7 +39,7 @@ type site struct {
 func TestManifestTellsWhatTheInstanceWasLike(t *testing.T) {
 	s := newStage(t)
 	w := s.build()
-	m := facts(t, s.plan(w.id))
+	m := facts(t, s.Plan(w.id))
 	sum := sha256.Sum256([]byte(secret))
 	want := map[string]any{
 		"instance": map[string]any{
@@ -86,19 +87,19 @@ func (w *site) checkNetwork(t *testing.T, m map[string]any) {
 	interfaces := byID(t, m["interfaces"])
 	for i, id := range w.interfaces {
 		n := interfaces[id]
-		same(t, "subnet of interface "+id, n["subnet"], any(w.subnets[i]))
-		same(t, "VPC of interface "+id, n["vpc"], any(w.vpc))
-		same(t, "security groups of interface "+id, n["securityGroups"], any([]any{[]string{w.web, w.db}[i]}))
-		same(t, "addresses of interface "+id, n["privateAddresses"], any([]any{fmt.Sprintf("10.0.%d.10", i)}))
+		lifecycle.Same(t, "subnet of interface "+id, n["subnet"], any(w.subnets[i]))
+		lifecycle.Same(t, "VPC of interface "+id, n["vpc"], any(w.vpc))
+		lifecycle.Same(t, "security groups of interface "+id, n["securityGroups"], any([]any{[]string{w.web, w.db}[i]}))
+		lifecycle.Same(t, "addresses of interface "+id, n["privateAddresses"], any([]any{fmt.Sprintf("10.0.%d.10", i)}))
 		if n["mac"] == "" {
 			t.Errorf("interface %s has no MAC address", id)
 		}
 	}
-	same(t, "public addresses", interfaces[w.interfaces[0]]["publicAddresses"], any([]any{w.address}))
+	lifecycle.Same(t, "public addresses", interfaces[w.interfaces[0]]["publicAddresses"], any([]any{w.address}))
 	inside := map[string]any{"destination": "10.0.0.0/16", "target": "local", "state": "active"}
 	out := map[string]any{"destination": "0.0.0.0/0", "target": w.gateway, "state": "active"}
 	tables := byID(t, m["routeTables"])
-	same(t, "route tables", tables, map[string]map[string]any{
+	lifecycle.Same(t, "route tables", tables, map[string]map[string]any{
 		w.own:  {"id": w.own, "main": false, "subnets": []any{w.subnets[0]}, "routes": []any{out, inside}},
 		w.main: {"id": w.main, "main": true, "subnets": []any{w.subnets[1]}, "routes": []any{inside}},
 	})
@@ -119,7 +120,7 @@ func ingress(w *site, id string) []any {
 func TestUserDataIsNotKept(t *testing.T) {
 	s := newStage(t)
 	w := s.build()
-	c := s.plan(w.id)
+	c := s.Plan(w.id)
 	for _, form := range []string{"hunter2", base64.StdEncoding.EncodeToString([]byte(secret))} {
 		if strings.Contains(string(c.Facts), form) {
 			t.Errorf("the manifest holds the user data: %s", c.Facts)
@@ -129,7 +130,7 @@ func TestUserDataIsNotKept(t *testing.T) {
 
 func TestInstanceWithoutUserDataHasNone(t *testing.T) {
 	s := newStage(t)
-	if m := facts(t, s.plan(s.launch())); m["userData"] != nil {
+	if m := facts(t, s.Plan(s.launch())); m["userData"] != nil {
 		t.Errorf("user data is %v", m["userData"])
 	}
 }
@@ -144,9 +145,9 @@ func TestConsoleOutputIsCleanAndCutToItsEnd(t *testing.T) {
 		"none":               {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.proxy.Clear()
+			s.Proxy.Clear()
 			s.answerConsole(tt.output)
-			same(t, "console output", facts(t, s.plan(id))["consoleOutput"], any(tt.want))
+			lifecycle.Same(t, "console output", facts(t, s.Plan(id))["consoleOutput"], any(tt.want))
 		})
 	}
 }
@@ -154,7 +155,7 @@ func TestConsoleOutputIsCleanAndCutToItsEnd(t *testing.T) {
 // answerConsole has AWS answer with another output: moto knows one alone.
 func (s *stage) answerConsole(output string) {
 	element := regexp.MustCompile(`(?s)<output>.*</output>`)
-	s.proxy.Inject("EC2.GetConsoleOutput", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+	s.Proxy.Inject("EC2.GetConsoleOutput", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
 		a := x.Forward()
 		a.Body = element.ReplaceAllLiteral(a.Body, []byte("<output>"+base64.StdEncoding.EncodeToString([]byte(output))+"</output>"))
 		a.Header.Del("Content-Length")
@@ -166,12 +167,12 @@ func (s *stage) answerConsole(output string) {
 func TestConsoleOutputOfAnOldInstanceIsTheOneAfterItsStart(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.refuse("EC2.GetConsoleOutput", 1, http.StatusBadRequest, "UnsupportedOperation")
-	m := facts(t, s.plan(id))
+	s.Refuse("EC2.GetConsoleOutput", 1, http.StatusBadRequest, "UnsupportedOperation")
+	m := facts(t, s.Plan(id))
 	if output, _ := m["consoleOutput"].(string); !strings.HasPrefix(output, "Linux version") || m["unread"] != nil {
 		t.Errorf("console output is %q, unread %v", output, m["unread"])
 	}
-	if !s.late.sent("Action=GetConsoleOutput", "Latest=true") {
+	if !s.sent("Action=GetConsoleOutput", "Latest=true") {
 		t.Error("the latest output was not asked for")
 	}
 }
@@ -185,24 +186,24 @@ func TestPartThatMayNotBeReadIsNamed(t *testing.T) {
 	}
 	want := map[string]any{}
 	for call, part := range parts {
-		s.refuse(call, -1, http.StatusForbidden, "UnauthorizedOperation")
+		s.Refuse(call, -1, http.StatusForbidden, "UnauthorizedOperation")
 		want[part] = "UnauthorizedOperation"
 	}
-	c := s.plan(id)
+	c := s.Plan(id)
 	m := facts(t, c)
-	same(t, "unread", m["unread"], any(want))
+	lifecycle.Same(t, "unread", m["unread"], any(want))
 	if m["interfaces"] == nil {
 		t.Error("what could be read is not there")
 	}
-	s.apply(c)
-	same(t, "held", s.marked(id, "held"), s.volumes(id))
+	s.Apply(c)
+	lifecycle.Same(t, "held", s.marked(id, "held"), s.volumes(id))
 }
 
 func TestPartThatCannotBeReadForAMomentFailsThePlan(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	s.refuse("EC2.GetConsoleOutput", -1, http.StatusServiceUnavailable, "RequestLimitExceeded")
-	_, err := s.remedy.Plan(s.ctx, s.session, target(id))
+	s.Refuse("EC2.GetConsoleOutput", -1, http.StatusServiceUnavailable, "RequestLimitExceeded")
+	_, err := s.Remedy.Plan(s.Ctx, s.Session, s.Target(id))
 	if !cloud.Is(err, "RequestLimitExceeded") || cloud.Permanent(err) {
 		t.Errorf("want RequestLimitExceeded, worth retrying, got %v", err)
 	}
@@ -218,13 +219,13 @@ func TestManifestIsCutToItsLimit(t *testing.T) {
 	for i := range 600 {
 		fmt.Fprintf(&routes, route, i%256)
 	}
-	s.rewrite("EC2.DescribeRouteTables", "<routeSet>", "<routeSet>"+routes.String())
-	c := s.plan(w.id)
+	s.Rewrite("EC2.DescribeRouteTables", "<routeSet>", "<routeSet>"+routes.String())
+	c := s.Plan(w.id)
 	if n := len(c.Facts); n > control.MaxFacts || n < control.MaxFacts/3 {
 		t.Errorf("the manifest has %d bytes, want at most %d, and not much less", n, control.MaxFacts)
 	}
 	m := facts(t, c)
-	same(t, "truncated", m["truncated"], any(true))
+	lifecycle.Same(t, "truncated", m["truncated"], any(true))
 	for id, table := range byID(t, m["routeTables"]) {
 		if n := len(table["routes"].([]any)); n == 0 || n >= 600 {
 			t.Errorf("route table %s has %d routes left", id, n)
@@ -235,17 +236,17 @@ func TestManifestIsCutToItsLimit(t *testing.T) {
 			t.Errorf("security group %d lost its rules", i)
 		}
 	}
-	again := s.plan(w.id)
-	same(t, "the same manifest planned again", string(again.Facts), string(c.Facts))
+	again := s.Plan(w.id)
+	lifecycle.Same(t, "the same manifest planned again", string(again.Facts), string(c.Facts))
 }
 
 func TestManifestIsNoPartOfTheDigest(t *testing.T) {
 	s := newStage(t)
 	id := s.launch()
-	first := s.plan(id)
-	_, err := s.ec2.CreateTags(s.ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}})
-	must(t, err)
-	second := s.plan(id)
+	first := s.Plan(id)
+	_, err := s.ec2.CreateTags(s.Ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}})
+	lifecycle.Must(t, err)
+	second := s.Plan(id)
 	if string(first.Facts) == string(second.Facts) || first.Digest() != second.Digest() {
 		t.Errorf("facts differ: %t; digests %s and %s", string(first.Facts) != string(second.Facts), first.Digest(), second.Digest())
 	}
@@ -254,7 +255,7 @@ func TestManifestIsNoPartOfTheDigest(t *testing.T) {
 func facts(t *testing.T, c *control.Change) map[string]any {
 	t.Helper()
 	var m map[string]any
-	must(t, json.Unmarshal(c.Facts, &m))
+	lifecycle.Must(t, json.Unmarshal(c.Facts, &m))
 	return m
 }
 
@@ -273,16 +274,16 @@ func byID(t *testing.T, list any) map[string]map[string]any {
 }
 
 func (s *stage) build() *site {
-	s.t.Helper()
+	s.T.Helper()
 	w := &site{}
-	vpc, err := s.ec2.CreateVpc(s.ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
-	must(s.t, err)
+	vpc, err := s.ec2.CreateVpc(s.Ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+	lifecycle.Must(s.T, err)
 	w.vpc = aws.ToString(vpc.Vpc.VpcId)
 	for i := range w.subnets {
-		subnet, err := s.ec2.CreateSubnet(s.ctx, &ec2.CreateSubnetInput{
+		subnet, err := s.ec2.CreateSubnet(s.Ctx, &ec2.CreateSubnetInput{
 			VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String(fmt.Sprintf("10.0.%d.0/24", i)), AvailabilityZone: aws.String(local.Region + "a"),
 		})
-		must(s.t, err)
+		lifecycle.Must(s.T, err)
 		w.subnets[i] = aws.ToString(subnet.Subnet.SubnetId)
 	}
 	s.buildRoutes(w)
@@ -292,38 +293,38 @@ func (s *stage) build() *site {
 }
 
 func (s *stage) buildRoutes(w *site) {
-	s.t.Helper()
-	gateway, err := s.ec2.CreateInternetGateway(s.ctx, &ec2.CreateInternetGatewayInput{})
-	must(s.t, err)
+	s.T.Helper()
+	gateway, err := s.ec2.CreateInternetGateway(s.Ctx, &ec2.CreateInternetGatewayInput{})
+	lifecycle.Must(s.T, err)
 	w.gateway = aws.ToString(gateway.InternetGateway.InternetGatewayId)
-	_, err = s.ec2.AttachInternetGateway(s.ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(w.gateway), VpcId: aws.String(w.vpc)})
-	must(s.t, err)
-	table, err := s.ec2.CreateRouteTable(s.ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(w.vpc)})
-	must(s.t, err)
+	_, err = s.ec2.AttachInternetGateway(s.Ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: aws.String(w.gateway), VpcId: aws.String(w.vpc)})
+	lifecycle.Must(s.T, err)
+	table, err := s.ec2.CreateRouteTable(s.Ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(w.vpc)})
+	lifecycle.Must(s.T, err)
 	w.own = aws.ToString(table.RouteTable.RouteTableId)
-	_, err = s.ec2.CreateRoute(s.ctx, &ec2.CreateRouteInput{
+	_, err = s.ec2.CreateRoute(s.Ctx, &ec2.CreateRouteInput{
 		RouteTableId: aws.String(w.own), DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: aws.String(w.gateway),
 	})
-	must(s.t, err)
-	_, err = s.ec2.AssociateRouteTable(s.ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(w.own), SubnetId: aws.String(w.subnets[0])})
-	must(s.t, err)
+	lifecycle.Must(s.T, err)
+	_, err = s.ec2.AssociateRouteTable(s.Ctx, &ec2.AssociateRouteTableInput{RouteTableId: aws.String(w.own), SubnetId: aws.String(w.subnets[0])})
+	lifecycle.Must(s.T, err)
 	// One that no subnet of the instance uses.
-	_, err = s.ec2.CreateRouteTable(s.ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(w.vpc)})
-	must(s.t, err)
-	tables, err := s.ec2.DescribeRouteTables(s.ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{
+	_, err = s.ec2.CreateRouteTable(s.Ctx, &ec2.CreateRouteTableInput{VpcId: aws.String(w.vpc)})
+	lifecycle.Must(s.T, err)
+	tables, err := s.ec2.DescribeRouteTables(s.Ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{
 		{Name: aws.String("vpc-id"), Values: []string{w.vpc}}, {Name: aws.String("association.main"), Values: []string{"true"}},
 	}})
-	must(s.t, err)
+	lifecycle.Must(s.T, err)
 	w.main = aws.ToString(tables.RouteTables[0].RouteTableId)
 }
 
 func (s *stage) buildGroups(w *site) {
-	s.t.Helper()
+	s.T.Helper()
 	for name, id := range map[string]*string{"web": &w.web, "db": &w.db} {
-		group, err := s.ec2.CreateSecurityGroup(s.ctx, &ec2.CreateSecurityGroupInput{
+		group, err := s.ec2.CreateSecurityGroup(s.Ctx, &ec2.CreateSecurityGroupInput{
 			GroupName: aws.String(name), Description: aws.String(name), VpcId: aws.String(w.vpc),
 		})
-		must(s.t, err)
+		lifecycle.Must(s.T, err)
 		*id = aws.ToString(group.GroupId)
 	}
 	for id, rule := range map[string]types.IpPermission{
@@ -337,26 +338,26 @@ func (s *stage) buildGroups(w *site) {
 			UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String(w.web)}},
 		},
 	} {
-		_, err := s.ec2.AuthorizeSecurityGroupIngress(s.ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(id), IpPermissions: []types.IpPermission{rule}})
-		must(s.t, err)
+		_, err := s.ec2.AuthorizeSecurityGroupIngress(s.Ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(id), IpPermissions: []types.IpPermission{rule}})
+		lifecycle.Must(s.T, err)
 	}
 }
 
 func (s *stage) buildInstance(w *site) {
-	s.t.Helper()
-	_, err := s.ec2.CreateKeyPair(s.ctx, &ec2.CreateKeyPairInput{KeyName: aws.String("operators-" + w.vpc)})
-	must(s.t, err)
-	profile, err := iam.NewFromConfig(s.member).CreateInstanceProfile(s.ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("of-" + w.vpc)})
-	must(s.t, err)
+	s.T.Helper()
+	_, err := s.ec2.CreateKeyPair(s.Ctx, &ec2.CreateKeyPairInput{KeyName: aws.String("operators-" + w.vpc)})
+	lifecycle.Must(s.T, err)
+	profile, err := iam.NewFromConfig(s.Member).CreateInstanceProfile(s.Ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("of-" + w.vpc)})
+	lifecycle.Must(s.T, err)
 	w.profile = aws.ToString(profile.InstanceProfile.Arn)
 	for i, groups := range [][]string{{w.web}, {w.db}} {
-		n, err := s.ec2.CreateNetworkInterface(s.ctx, &ec2.CreateNetworkInterfaceInput{
+		n, err := s.ec2.CreateNetworkInterface(s.Ctx, &ec2.CreateNetworkInterfaceInput{
 			SubnetId: aws.String(w.subnets[i]), Groups: groups, PrivateIpAddress: aws.String(fmt.Sprintf("10.0.%d.10", i)),
 		})
-		must(s.t, err)
+		lifecycle.Must(s.T, err)
 		w.interfaces[i] = aws.ToString(n.NetworkInterface.NetworkInterfaceId)
 	}
-	w.id = launch(s.ctx, s.t, s.member, func(in *ec2.RunInstancesInput) {
+	w.id = launch(s.Ctx, s.T, s.Member, func(in *ec2.RunInstancesInput) {
 		in.InstanceType, in.KeyName = types.InstanceTypeT3Small, aws.String("operators-"+w.vpc)
 		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte(secret)))
 		in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Arn: profile.InstanceProfile.Arn}
@@ -370,9 +371,9 @@ func (s *stage) buildInstance(w *site) {
 			})
 		}
 	})
-	address, err := s.ec2.AllocateAddress(s.ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
-	must(s.t, err)
+	address, err := s.ec2.AllocateAddress(s.Ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
+	lifecycle.Must(s.T, err)
 	w.address, w.allocation = aws.ToString(address.PublicIp), aws.ToString(address.AllocationId)
-	_, err = s.ec2.AssociateAddress(s.ctx, &ec2.AssociateAddressInput{AllocationId: address.AllocationId, NetworkInterfaceId: aws.String(w.interfaces[0])})
-	must(s.t, err)
+	_, err = s.ec2.AssociateAddress(s.Ctx, &ec2.AssociateAddressInput{AllocationId: address.AllocationId, NetworkInterfaceId: aws.String(w.interfaces[0])})
+	lifecycle.Must(s.T, err)
 }

@@ -41,7 +41,10 @@ func Client(session *cloud.Session) *ec2.Client {
 // terminated instance for about an hour (EC2 user guide, "Terminate Amazon EC2
 // instances").
 func Describe(ctx context.Context, session *cloud.Session, t control.Target) (*types.Instance, error) {
-	out, err := Client(session).DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{t.ID}})
+	out, err := Client(session).DescribeInstances(ctx, &ec2.DescribeInstancesInput{
+		// An account may have hidden the instances that AWS services manage: hidden is not gone.
+		InstanceIds: []string{t.ID}, IncludeManagedResources: aws.Bool(true),
+	})
 	switch {
 	case cloud.Is(err, "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"):
 		return nil, fmt.Errorf("describe instance %s: %w", t.ID, control.ErrGone)

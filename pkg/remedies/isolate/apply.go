@@ -222,14 +222,19 @@ func (p *place) dismantle(ctx context.Context) {
 	if p.untrack == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	const moment = 5 * time.Second
+	ctx = context.WithoutCancel(ctx)
+	deleting, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	// An interface that has just left it may count as in it for a moment.
-	_, err := instance.Client(p.session).DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{
+	_, err := instance.Client(p.session).DeleteSecurityGroup(deleting, &ec2.DeleteSecurityGroupInput{
 		GroupId: aws.String(p.untrack.id),
 	}, patient("DependencyViolation"))
-	if err != nil && !cloud.Is(err, "InvalidGroup.NotFound") {
-		// Whether it is closed, as whether it exists, is for the next plan to find.
-		_ = revoke(ctx, p.session, p.untrack, append(without(p.untrack.rules, everything), everything...))
+	if err == nil || cloud.Is(err, "InvalidGroup.NotFound") {
+		return
 	}
+	closing, cancel := context.WithTimeout(ctx, moment)
+	defer cancel()
+	// Whether it is closed, as whether it exists, is for the next plan to find.
+	_ = revoke(closing, p.session, p.untrack, append(without(p.untrack.rules, everything), everything...))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/pkg/control"
 )
 
@@ -39,7 +40,7 @@ func TestWorkerKilledAtAnyCallOfApplyIsFollowedUp(t *testing.T) {
 		if resumed.Digest() != first.Digest() {
 			t.Errorf("the change became another one: %s", resumed.After)
 		}
-		must(t, remedy(true).Undo(ctx, b.session(wire{}), resumed))
+		lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), resumed))
 		same(t, "groups before and after release", before, b.memberships(ctx))
 		if t.Failed() {
 			t.Fatalf("killed after %d calls", calls)
@@ -99,7 +100,7 @@ func TestInterfacesPassThroughTheOpenGroupIntoTheClosedOne(t *testing.T) {
 		}
 		return send()
 	}})
-	must(t, remedy(true).Apply(ctx, session, *b.plan(ctx)))
+	lifecycle.Must(t, remedy(true).Apply(ctx, session, *b.plan(ctx)))
 	for _, id := range b.interfaces {
 		same(t, "groups that interface passed", []string{b.untrackName(), quarantineName}, passed[id])
 	}
@@ -174,7 +175,7 @@ func TestGroupMadeByAnotherWorkerInBetweenIsUsed(t *testing.T) {
 		}
 		return send()
 	}})
-	must(t, remedy(true).Apply(ctx, session, *c))
+	lifecycle.Must(t, remedy(true).Apply(ctx, session, *c))
 	b.cutOff(ctx)
 	other.cutOff(ctx)
 }
@@ -238,7 +239,7 @@ func TestWhatFailsLeavesNothingOpen(t *testing.T) {
 				b.silent(ctx)
 			}
 			resumed := b.resume(ctx, *first)
-			must(t, remedy(true).Undo(ctx, b.session(wire{}), resumed))
+			lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), resumed))
 			same(t, "groups before and after release", before, b.memberships(ctx))
 		})
 	}
@@ -259,7 +260,7 @@ func (b *box) closed(ctx context.Context) {
 func (b *box) resume(ctx context.Context, c control.Change) control.Change {
 	b.t.Helper()
 	now, err := remedy(true).Plan(ctx, b.session(wire{}), b.target())
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	if now == nil { // at most a wide-open group is left, and that is closed
 		b.closed(ctx)
 		b.quarantined(ctx)
@@ -267,7 +268,7 @@ func (b *box) resume(ctx context.Context, c control.Change) control.Change {
 		return c
 	}
 	c.After = now.After
-	must(b.t, remedy(true).Apply(ctx, b.session(wire{}), c))
+	lifecycle.Must(b.t, remedy(true).Apply(ctx, b.session(wire{}), c))
 	b.cutOff(ctx)
 	b.done(ctx)
 	return c
@@ -286,7 +287,7 @@ func TestStuckInstanceCanBeReleased(t *testing.T) {
 	if err == nil {
 		t.Fatal("Apply says that it isolated the instance")
 	}
-	must(t, remedy(true).Undo(ctx, b.session(wire{}), *c))
+	lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), *c))
 	same(t, "groups before and after release", before, b.memberships(ctx))
 }
 
@@ -311,7 +312,7 @@ func TestEC2MayNotKnowAtOnceWhatItWasTold(t *testing.T) {
 		}
 		return refusal("InvalidGroup.NotFound"), nil
 	}})
-	must(t, remedy(true).Apply(ctx, session, *c))
+	lifecycle.Must(t, remedy(true).Apply(ctx, session, *c))
 	b.cutOff(ctx)
 }
 
@@ -320,7 +321,7 @@ func TestInstanceThatIsGoneLeavesNoWideOpenGroup(t *testing.T) {
 	b := newBox(t)
 	c := b.plan(ctx)
 	_, err := b.member.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{b.instance}})
-	must(t, err)
+	lifecycle.Must(t, err)
 	if err := remedy(true).Apply(ctx, b.session(wire{}), *c); !errors.Is(err, control.ErrGone) {
 		t.Errorf("want control.ErrGone, got %v", err)
 	}

@@ -70,7 +70,7 @@ func networkState(ctx context.Context, t *testing.T, cfg aws.Config, id string) 
 	out, err := b.member.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
 		Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{vpc}}},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	return lifecycle.Comparable([]any{network, slices.DeleteFunc(out.SecurityGroups, func(g types.SecurityGroup) bool {
 		return aws.ToString(g.GroupName) == quarantineName
 	})})
@@ -86,7 +86,7 @@ func TestIsolatedInstanceIsCutOffAndReleased(t *testing.T) {
 	if len(quarantine) != 1 || len(quarantine[0].Tags) == 0 || aws.ToString(quarantine[0].Description) == "" {
 		t.Errorf("want one quarantine group, with tags and a description, got %s", text(quarantine))
 	}
-	must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
+	lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
 	same(t, "groups before and after release", before, b.memberships(ctx))
 	b.isolate(ctx)
 	b.cutOff(ctx)
@@ -101,12 +101,12 @@ func TestEveryInterfaceGetsTheGroupOfItsOwnVPC(t *testing.T) {
 	b.cutOff(ctx)
 	for id, n := range b.network(ctx) {
 		out, err := b.member.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{aws.ToString(n.Groups[0].GroupId)}})
-		must(t, err)
+		lifecycle.Must(t, err)
 		if got := out.SecurityGroups[0].VpcId; aws.ToString(got) != aws.ToString(n.VpcId) {
 			t.Errorf("interface %s of %s is in a group of %s", id, aws.ToString(n.VpcId), aws.ToString(got))
 		}
 	}
-	must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
+	lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
 	same(t, "groups before and after release", before, b.memberships(ctx))
 }
 
@@ -116,8 +116,8 @@ func TestPlanNamesGroupsAndTellsAddresses(t *testing.T) {
 	c := b.plan(ctx)
 	type state struct{ Interfaces map[string][]string }
 	var before, after state
-	must(t, json.Unmarshal(c.Before, &before))
-	must(t, json.Unmarshal(c.After, &after))
+	lifecycle.Must(t, json.Unmarshal(c.Before, &before))
+	lifecycle.Must(t, json.Unmarshal(c.After, &after))
 	same(t, "groups in Before and in AWS", b.memberships(ctx), before.Interfaces)
 	for id, groups := range after.Interfaces {
 		same(t, "groups in After", []string{b.vpc + "/snapback-quarantine"}, groups)
@@ -139,7 +139,7 @@ func TestPlanNamesGroupsAndTellsAddresses(t *testing.T) {
 			t.Errorf("the facts lack %s: %s", want, c.Facts)
 		}
 	}
-	must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
+	lifecycle.Must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
 	if now := b.network(ctx)[b.interfaces[2]].Association; now == nil || *now.AllocationId != *elastic.AllocationId {
 		t.Error("the Elastic address is lost")
 	}
@@ -152,7 +152,7 @@ func TestThousandsOfAddressesDoNotOverflowTheCase(t *testing.T) {
 	session := b.session(rewrite(b.interfaces[0], replaced("<privateIpAddressesSet>",
 		"<privateIpAddressesSet>"+strings.Repeat("<item><privateIpAddress>10.0.100.100</privateIpAddress></item>", 6000))))
 	c, err := remedy(true).Plan(ctx, session, b.target())
-	must(t, err)
+	lifecycle.Must(t, err)
 	if len(c.Facts) > control.MaxFacts || !strings.Contains(string(c.Facts), "eipalloc-") {
 		t.Errorf("the facts have %d bytes: %.200s", len(c.Facts), c.Facts)
 	}
@@ -183,12 +183,12 @@ func TestIsolationTakesFourRoundTrips(t *testing.T) {
 			}})
 			planning, planned := cloud.Record(ctx)
 			c, err := remedy(tt.untrack).Plan(planning, session, b.target())
-			must(t, err)
+			lifecycle.Must(t, err)
 			if got := cloud.RoundTrips(planned.Calls()); got != 1 {
 				t.Errorf("Plan took %d round trips: %v", got, planned.Calls())
 			}
 			applying, applied := cloud.Record(ctx)
-			must(t, remedy(tt.untrack).Apply(applying, session, *c))
+			lifecycle.Must(t, remedy(tt.untrack).Apply(applying, session, *c))
 			b.cutOff(ctx)
 			calls := slices.DeleteFunc(applied.Calls(), func(c cloud.Call) bool { return c.Operation == "DeleteSecurityGroup" })
 			if got := cloud.RoundTrips(calls); got != tt.trips {
@@ -218,7 +218,7 @@ func closedQuarantine(ctx context.Context, b *box) {
 		_, err := b.member.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{
 			GroupId: aws.String(group), IpPermissions: []types.IpPermission{p},
 		})
-		must(b.t, err)
+		lifecycle.Must(b.t, err)
 	}
 }
 
@@ -235,7 +235,7 @@ func TestQuarantineThatSomeoneOpenedIsClosedAgain(t *testing.T) {
 			{IpProtocol: aws.String("-1"), UserIdGroupPairs: []types.UserIdGroupPair{{GroupId: aws.String(b.db)}}},
 		},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	c := b.plan(ctx)
 	for _, want := range []string{
 		"tcp 22-22 in from 0.0.0.0/0", "udp 53-53 out to ::/0", "tcp 443-443 out to pl-0123456789abcdef0", "all traffic out to " + b.db,
@@ -247,7 +247,7 @@ func TestQuarantineThatSomeoneOpenedIsClosedAgain(t *testing.T) {
 	if want := "arn:aws:ec2:us-east-1:222222222222:security-group/" + quarantine; !slices.Contains(c.Touches, want) {
 		t.Errorf("the group is changed and not in %v", c.Touches)
 	}
-	must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
+	lifecycle.Must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
 	b.cutOff(ctx)
 	b.done(ctx)
 	var left *control.LeftError
@@ -261,7 +261,7 @@ func TestQuarantineThatSomeoneOpenedIsClosedAgain(t *testing.T) {
 func (b *box) done(ctx context.Context) {
 	b.t.Helper()
 	c, err := remedy(true).Plan(ctx, b.session(wire{}), b.target())
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	if c != nil {
 		b.t.Errorf("Plan still finds: %s", c.Reason)
 	}
@@ -277,7 +277,7 @@ func TestWideOpenGroupThatWasLeftIsFoundAndDeleted(t *testing.T) {
 	if !strings.Contains(c.Reason, b.untrackName()+" is left over") {
 		t.Errorf("the reason is %s", c.Reason)
 	}
-	must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
+	lifecycle.Must(t, remedy(true).Apply(ctx, b.session(wire{}), *c))
 	b.cutOff(ctx)
 	b.done(ctx)
 }
@@ -314,11 +314,11 @@ func TestInterfacesThatCannotBeChangedAreNamed(t *testing.T) {
 			before := b.memberships(ctx)
 			session := b.session(rewrite(b.interfaces[1], tt.edit))
 			c, err := remedy(true).Plan(ctx, session, b.target())
-			must(t, err)
+			lifecycle.Must(t, err)
 			if len(c.Left) != 1 || !strings.Contains(c.Left[0], b.interfaces[1]) || !strings.HasSuffix(c.Left[0], tt.want) {
 				t.Errorf("left is %q, want %q of %s", c.Left, tt.want, b.interfaces[1])
 			}
-			must(t, remedy(true).Apply(ctx, session, *c))
+			lifecycle.Must(t, remedy(true).Apply(ctx, session, *c))
 			now := b.memberships(ctx)
 			for _, id := range []string{b.interfaces[0], b.interfaces[2]} {
 				if slices.Equal(now[id], before[id]) {
@@ -329,7 +329,7 @@ func TestInterfacesThatCannotBeChangedAreNamed(t *testing.T) {
 				same(t, "groups of the interface that can't be changed", before[b.interfaces[1]], now[b.interfaces[1]])
 			}
 			report, err := remedy(true).Plan(ctx, session, b.target())
-			must(t, err)
+			lifecycle.Must(t, err)
 			if report == nil || !report.Report() || !slices.Equal(report.Left, c.Left) || report.Reason == "" {
 				t.Errorf("want a report of what is left, got %s", text(report))
 			}
@@ -377,7 +377,7 @@ func (b *box) undoLeaves(ctx context.Context, c *control.Change) []string {
 func (b *box) delete(ctx context.Context, group string) {
 	b.t.Helper()
 	_, err := b.member.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: aws.String(group)})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 }
 
 func TestUndoRefusesWhereSomeoneChangedAnInterface(t *testing.T) {
@@ -398,7 +398,7 @@ func TestUndoOfAnInstanceThatIsGoneSaysSo(t *testing.T) {
 	b := newBox(t)
 	change := b.isolate(ctx)
 	_, err := b.member.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{b.instance}})
-	must(t, err)
+	lifecycle.Must(t, err)
 	if err := remedy(true).Undo(ctx, b.session(wire{}), *change); !errors.Is(err, control.ErrGone) {
 		t.Errorf("want control.ErrGone, got %v", err)
 	}
@@ -411,13 +411,13 @@ func TestInterfaceAttachedSincePlanIsFoundByTheNext(t *testing.T) {
 	b := newBox(t)
 	first := b.plan(ctx)
 	late := b.attach(ctx, b.subnet(ctx, b.vpc, "10.0.3.0/24"), nil, b.web)
-	must(t, remedy(true).Apply(ctx, b.session(wire{}), *first))
+	lifecycle.Must(t, remedy(true).Apply(ctx, b.session(wire{}), *first))
 	if now := b.memberships(ctx); !slices.Equal(now[late], []string{b.web}) {
 		t.Errorf("an interface was changed that nobody planned to change: %v", now[late])
 	}
 	second := b.plan(ctx)
 	second.Before = first.Before // the engine keeps the first
-	must(t, remedy(true).Apply(ctx, b.session(wire{}), *second))
+	lifecycle.Must(t, remedy(true).Apply(ctx, b.session(wire{}), *second))
 	b.cutOff(ctx)
 	same(t, "sentences", []string{
 		"Network interface " + late + " was attached when the case was open; its former groups are not known, and it stays isolated.",
@@ -425,7 +425,7 @@ func TestInterfaceAttachedSincePlanIsFoundByTheNext(t *testing.T) {
 	now := b.memberships(ctx)
 	delete(now, late)
 	var before struct{ Interfaces map[string][]string }
-	must(t, json.Unmarshal(first.Before, &before))
+	lifecycle.Must(t, json.Unmarshal(first.Before, &before))
 	same(t, "groups", before.Interfaces, now)
 }
 
@@ -439,7 +439,7 @@ func TestInterfaceThatWasInQuarantineBeforeStaysThere(t *testing.T) {
 	before := b.memberships(ctx)
 	change := b.isolate(ctx)
 	b.cutOff(ctx)
-	must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
+	lifecycle.Must(t, remedy(true).Undo(ctx, b.session(wire{}), *change))
 	same(t, "groups before and after release", before, b.memberships(ctx))
 	var moved *control.MovedError
 	if err := remedy(true).Undo(ctx, b.session(wire{}), *change); !errors.As(err, &moved) || string(moved.Now) != string(change.Before) {

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -29,15 +29,7 @@ const (
 	quarantineName = "snapback-quarantine"
 )
 
-// shared is one AWS for all tests: each makes a VPC of its own.
-var shared = sync.OnceValues(func() (*local.AWS, error) { return local.StartAWS(context.Background()) })
-
-func TestMain(m *testing.M) {
-	m.Run()
-	if server, err := shared(); err == nil {
-		server.Close()
-	}
-}
+func TestMain(m *testing.M) { lifecycle.Main(m) }
 
 // box is an instance with three network interfaces in two subnets of a VPC with
 // IPv6, the last of which has an IPv6 and an Elastic address.
@@ -53,8 +45,7 @@ type box struct {
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	server, err := shared()
-	must(t, err)
+	server := lifecycle.AWS(t)
 	return boxIn(t.Context(), t, server.Config(local.MemberAccount), server)
 }
 
@@ -62,7 +53,7 @@ func boxIn(ctx context.Context, t *testing.T, cfg aws.Config, server *local.AWS)
 	t.Helper()
 	b := &box{t: t, server: server, member: ec2.NewFromConfig(cfg)}
 	vpc, err := b.member.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), AmazonProvidedIpv6CidrBlock: aws.Bool(true)})
-	must(t, err)
+	lifecycle.Must(t, err)
 	b.vpc = aws.ToString(vpc.Vpc.VpcId)
 	b.web, b.db = b.group(ctx, b.vpc, "web"), b.group(ctx, b.vpc, "db")
 	b.launch(ctx, "10.0.1.0/24", "10.0.2.0/24")
@@ -84,11 +75,11 @@ func (b *box) launch(ctx context.Context, one, another string) {
 	b.attach(ctx, second, nil, b.web, b.db)
 	b.attach(ctx, first, []types.InstanceIpv6Address{{Ipv6Address: aws.String("2001:db8::5")}}, b.db)
 	address, err := b.member.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	_, err = b.member.AssociateAddress(ctx, &ec2.AssociateAddressInput{
 		AllocationId: address.AllocationId, NetworkInterfaceId: aws.String(b.interfaces[2]),
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 }
 
 // start starts an instance with one interface. Moto takes the groups of an
@@ -101,7 +92,7 @@ func (b *box) start(ctx context.Context, subnet string) {
 			DeviceIndex: aws.Int32(0), SubnetId: aws.String(subnet), Groups: []string{b.web}, AssociatePublicIpAddress: aws.Bool(true),
 		}},
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	in := run.Instances[0]
 	b.instance, b.interfaces = aws.ToString(in.InstanceId), []string{aws.ToString(in.NetworkInterfaces[0].NetworkInterfaceId)}
 }
@@ -109,7 +100,7 @@ func (b *box) start(ctx context.Context, subnet string) {
 func (b *box) subnet(ctx context.Context, vpc, cidr string) string {
 	b.t.Helper()
 	s, err := b.member.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: aws.String(vpc), CidrBlock: aws.String(cidr)})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	return aws.ToString(s.Subnet.SubnetId)
 }
 
@@ -118,7 +109,7 @@ func (b *box) group(ctx context.Context, vpc, name string) string {
 	g, err := b.member.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
 		VpcId: aws.String(vpc), GroupName: aws.String(name), Description: aws.String(name),
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	return aws.ToString(g.GroupId)
 }
 
@@ -127,12 +118,12 @@ func (b *box) attach(ctx context.Context, subnet string, v6 []types.InstanceIpv6
 	n, err := b.member.CreateNetworkInterface(ctx, &ec2.CreateNetworkInterfaceInput{
 		SubnetId: aws.String(subnet), Groups: groups, Ipv6Addresses: v6,
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	id := aws.ToString(n.NetworkInterface.NetworkInterfaceId)
 	_, err = b.member.AttachNetworkInterface(ctx, &ec2.AttachNetworkInterfaceInput{
 		NetworkInterfaceId: aws.String(id), InstanceId: aws.String(b.instance), DeviceIndex: aws.Int32(int32(len(b.interfaces))),
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	b.interfaces = append(b.interfaces, id)
 	return id
 }
@@ -143,9 +134,9 @@ func (b *box) remove(ctx context.Context, id string) {
 	_, err := b.member.DetachNetworkInterface(ctx, &ec2.DetachNetworkInterfaceInput{
 		AttachmentId: b.network(ctx)[id].Attachment.AttachmentId,
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	_, err = b.member.DeleteNetworkInterface(ctx, &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: aws.String(id)})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 }
 
 // put puts an interface into groups.
@@ -154,7 +145,7 @@ func (b *box) put(ctx context.Context, id string, groups ...string) {
 	_, err := b.member.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
 		NetworkInterfaceId: aws.String(id), Groups: groups,
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 }
 
 // letIn lets SSH from everywhere into a group.
@@ -166,7 +157,7 @@ func (b *box) letIn(ctx context.Context, group string) {
 			IpRanges: []types.IpRange{{CidrIp: aws.String("0.0.0.0/0"), Description: aws.String("debugging")}},
 		}},
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 }
 
 func (b *box) target() control.Target {
@@ -184,7 +175,7 @@ func (b *box) session(w wire) *cloud.Session {
 	cfg.HTTPClient = w
 	cfg.Retryer = func() aws.Retryer { return once{} }
 	session, err := cloud.NewSessions(cfg, "snapback-response", "response").For(b.t.Context(), local.MemberAccount, local.Region, "test")
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	return session
 }
 
@@ -198,7 +189,7 @@ func (once) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
 func (b *box) plan(ctx context.Context) *control.Change {
 	b.t.Helper()
 	c, err := remedy(true).Plan(ctx, b.session(wire{}), b.target())
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	if c == nil {
 		b.t.Fatal("Plan finds nothing to do")
 	}
@@ -210,7 +201,7 @@ func (b *box) plan(ctx context.Context) *control.Change {
 func (b *box) isolate(ctx context.Context) *control.Change {
 	b.t.Helper()
 	c := b.plan(ctx)
-	must(b.t, remedy(true).Apply(ctx, b.session(wire{}), *c))
+	lifecycle.Must(b.t, remedy(true).Apply(ctx, b.session(wire{}), *c))
 	return c
 }
 
@@ -222,7 +213,7 @@ func (b *box) network(ctx context.Context) map[string]types.NetworkInterface {
 	out, err := b.member.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{
 		Filters: []types.Filter{{Name: aws.String("attachment.instance-id"), Values: []string{b.instance}}},
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	network := map[string]types.NetworkInterface{}
 	for _, n := range out.NetworkInterfaces {
 		network[aws.ToString(n.NetworkInterfaceId)] = n
@@ -249,7 +240,7 @@ func (b *box) named(ctx context.Context, name string) []types.SecurityGroup {
 	out, err := b.member.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
 		Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{name}}},
 	})
-	must(b.t, err)
+	lifecycle.Must(b.t, err)
 	return slices.DeleteFunc(out.SecurityGroups, func(g types.SecurityGroup) bool {
 		return name == quarantineName && aws.ToString(g.VpcId) != b.vpc
 	})
@@ -282,7 +273,7 @@ func (b *box) silent(ctx context.Context) {
 	b.t.Helper()
 	for id, groups := range b.memberships(ctx) {
 		out, err := b.member.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: groups})
-		must(b.t, err)
+		lifecycle.Must(b.t, err)
 		for _, g := range out.SecurityGroups {
 			if len(g.IpPermissions)+len(g.IpPermissionsEgress) > 0 {
 				b.t.Errorf("interface %s is in group %s, which lets packets through: %s", id, aws.ToString(g.GroupName), text(g))
@@ -381,13 +372,6 @@ func text(v any) string {
 		return err.Error()
 	}
 	return string(out)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func same(t *testing.T, what string, want, got any) {

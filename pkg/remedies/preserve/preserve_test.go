@@ -1,20 +1,16 @@
 package preserve_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
@@ -26,20 +22,7 @@ import (
 
 const modify = "EC2.ModifyInstanceAttribute"
 
-// server is the AWS of all tests but the lifecycle's, each of which works on
-// instances of its own.
-var server *local.AWS
-
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = local.StartAWS(context.Background()); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	server.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { lifecycle.Main(m) }
 
 func TestLifecycle(t *testing.T) {
 	remedy := preserve.Remedy()
@@ -63,9 +46,9 @@ func TestLifecycle(t *testing.T) {
 // would outlive it.
 func TestPreservedInstanceCannotBeTerminated(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	s.apply(s.plan(id))
-	_, err := s.ec2.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+	id := unprotected(s.Ctx, t, s.Member)
+	s.Apply(s.Plan(id))
+	_, err := s.ec2.TerminateInstances(s.Ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
 	if !cloud.Is(err, "OperationNotPermitted") {
 		t.Errorf("terminating it: want OperationNotPermitted, got %v", err)
 	}
@@ -78,8 +61,8 @@ func TestPreservedInstanceCannotBeTerminated(t *testing.T) {
 
 func TestPlanTellsWhatIsWrong(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	c := s.plan(id)
+	id := unprotected(s.Ctx, t, s.Member)
+	c := s.Plan(id)
 	a, b := s.volumeAt(id, "/dev/sda1"), s.volumeAt(id, "/dev/sdf")
 	first, second := min(a, b), max(a, b)
 	want := fmt.Sprintf("Instance %s can be terminated by a call, is terminated by a shutdown from within, "+
@@ -87,28 +70,28 @@ func TestPlanTellsWhatIsWrong(t *testing.T) {
 	if c.Reason != want {
 		t.Errorf("reason\n%s\nwant\n%s", c.Reason, want)
 	}
-	same(t, "Before", string(c.Before), fmt.Sprintf(
+	lifecycle.Same(t, "Before", string(c.Before), fmt.Sprintf(
 		`{"Attributes":{"disableApiTermination":"false","instanceInitiatedShutdownBehavior":"terminate"},"DeleteOnTermination":{"/dev/sda1":%q,"/dev/sdf":%q}}`, a, b))
-	same(t, "After", string(c.After),
+	lifecycle.Same(t, "After", string(c.After),
 		`{"Attributes":{"disableApiTermination":"true","instanceInitiatedShutdownBehavior":"stop"},"DeleteOnTermination":{}}`)
 }
 
 func TestWhatAWSDoesNotLetBeSetIsLeft(t *testing.T) {
 	s := newStage(t)
-	id := spot(s.ctx, t, s.member)
-	c := s.plan(id)
+	id := spot(s.Ctx, t, s.Member)
+	c := s.Plan(id)
 	want := []string{
 		"Instance " + id + " can be terminated by a call: AWS does not let that be changed on a Spot Instance.",
 		"Instance " + id + " is terminated by a shutdown from within: AWS does not let that be changed on a Spot Instance.",
 	}
-	same(t, "Left", c.Left, want)
-	same(t, "After", string(c.After), `{"Attributes":{},"DeleteOnTermination":{}}`)
-	s.apply(c)
-	again := s.plan(id)
+	lifecycle.Same(t, "Left", c.Left, want)
+	lifecycle.Same(t, "After", string(c.After), `{"Attributes":{},"DeleteOnTermination":{}}`)
+	s.Apply(c)
+	again := s.Plan(id)
 	if again == nil || !again.Report() {
 		t.Fatalf("after Apply, Plan returns %+v, want a report", again)
 	}
-	same(t, "Left of the report", again.Left, want)
+	lifecycle.Same(t, "Left of the report", again.Left, want)
 	if !strings.Contains(again.Reason, "AWS does not let that be changed") {
 		t.Errorf("the report's reason is %q", again.Reason)
 	}
@@ -154,25 +137,20 @@ func TestWhatAWSManagesIsReported(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
-			id := launch(s.ctx, t, s.member, func(in *ec2.RunInstancesInput) {
+			id := launch(s.Ctx, t, s.Member, func(in *ec2.RunInstancesInput) {
 				in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
 				in.BlockDeviceMappings = []types.BlockDeviceMapping{disk("/dev/sda1", true)}
 			})
 			volume := s.volumeAt(id, "/dev/sda1")
-			s.proxy.Inject("EC2.DescribeInstances", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
-				a := x.Forward()
-				a.Body = bytes.ReplaceAll(a.Body, []byte(tt.from), []byte(tt.to))
-				a.Header.Del("Content-Length")
-				x.Answer(a)
-			}})
-			c := s.plan(id)
-			same(t, "Left", c.Left, tt.want(id, volume))
+			s.Rewrite("EC2.DescribeInstances", tt.from, tt.to)
+			c := s.Plan(id)
+			lifecycle.Same(t, "Left", c.Left, tt.want(id, volume))
 			if c.Report() != tt.report {
 				t.Errorf("it is a report: %t, want %t", c.Report(), tt.report)
 			}
 			if !c.Report() {
-				s.apply(c)
-				if again := s.plan(id); again == nil || !again.Report() {
+				s.Apply(c)
+				if again := s.Plan(id); again == nil || !again.Report() {
 					t.Errorf("after Apply, Plan returns %+v, want a report", again)
 				}
 			}
@@ -182,28 +160,23 @@ func TestWhatAWSManagesIsReported(t *testing.T) {
 
 func TestKilledWorkerIsFinished(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
-		for name, fault := range map[string]func(func()) local.Fault{"before": local.KilledBefore, "after": local.KilledAfter} {
+		for name, fault := range lifecycle.Kills {
 			t.Run(fmt.Sprintf("%s call %d", name, nth), func(t *testing.T) {
 				s := newStage(t)
-				id := unprotected(s.ctx, t, s.member)
-				asBefore := whole(s.ctx, t, s.member, id)
-				c := s.plan(id)
-				ctx, kill := context.WithCancel(s.ctx)
-				s.proxy.Inject(modify, nth, fault(kill))
-				if err := s.remedy.Apply(ctx, s.session, *c); err == nil {
-					t.Fatal("the killed Apply succeeded")
-				}
-				s.proxy.Clear()
-				if again := s.plan(id); again != nil {
-					same(t, "After of the plan that finishes it", string(again.After), string(c.After))
+				id := unprotected(s.Ctx, t, s.Member)
+				asBefore := whole(s.Ctx, t, s.Member, id)
+				c := s.Plan(id)
+				s.Killed(s.Remedy.Apply, c, modify, nth, fault)
+				if again := s.Plan(id); again != nil {
+					lifecycle.Same(t, "After of the plan that finishes it", string(again.After), string(c.After))
 					c.After = again.After // the engine keeps the first Before
-					s.apply(c)
+					s.Apply(c)
 				}
-				if last := s.plan(id); last != nil {
+				if last := s.Plan(id); last != nil {
 					t.Errorf("Plan still finds: %s", last.Reason)
 				}
-				must(t, s.remedy.Undo(s.ctx, s.session, *c))
-				same(t, "after Undo", whole(s.ctx, t, s.member, id), asBefore)
+				s.Undo(c)
+				lifecycle.Same(t, "after Undo", whole(s.Ctx, t, s.Member, id), asBefore)
 			})
 		}
 	}
@@ -211,78 +184,61 @@ func TestKilledWorkerIsFinished(t *testing.T) {
 
 func TestHalfMadeUndoIsFinished(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	asBefore := whole(s.ctx, t, s.member, id)
-	c := s.plan(id)
-	s.apply(c)
-	ctx, kill := context.WithCancel(s.ctx)
-	s.proxy.Inject(modify, 2, local.KilledBefore(kill))
-	if err := s.remedy.Undo(ctx, s.session, *c); err == nil {
-		t.Fatal("the killed Undo succeeded")
-	}
-	s.proxy.Clear()
-	must(t, s.remedy.Undo(s.ctx, s.session, *c))
-	same(t, "after Undo", whole(s.ctx, t, s.member, id), asBefore)
+	id := unprotected(s.Ctx, t, s.Member)
+	asBefore := whole(s.Ctx, t, s.Member, id)
+	c := s.Plan(id)
+	s.Apply(c)
+	s.Killed(s.Remedy.Undo, c, modify, 2, local.KilledBefore)
+	s.Undo(c)
+	lifecycle.Same(t, "after Undo", whole(s.Ctx, t, s.Member, id), asBefore)
 }
 
 func TestUndoNamesVolumesThatAreDetached(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	c := s.plan(id)
-	s.apply(c)
+	id := unprotected(s.Ctx, t, s.Member)
+	c := s.Plan(id)
+	s.Apply(c)
 	volume := s.detach(id, "/dev/sdf")
-	err := s.remedy.Undo(s.ctx, s.session, *c)
-	var left *control.LeftError
-	if !errors.As(err, &left) {
-		t.Fatalf("want a *control.LeftError, got %v", err)
-	}
-	same(t, "Left", left.Left, []string{"Volume " + volume + " is no longer attached to instance " + id + ", which it was to be deleted with."})
-	again := s.plan(id)
-	same(t, "what is left", string(again.Before), fmt.Sprintf(
+	lifecycle.Left(t, s.Remedy.Undo(s.Ctx, s.Session, *c), "Volume "+volume+" is no longer attached to instance "+id+", which it was to be deleted with.")
+	again := s.Plan(id)
+	lifecycle.Same(t, "what is left", string(again.Before), fmt.Sprintf(
 		`{"Attributes":{"disableApiTermination":"false","instanceInitiatedShutdownBehavior":"terminate"},"DeleteOnTermination":{"/dev/sda1":%q}}`,
 		s.volumeAt(id, "/dev/sda1")))
 	var moved *control.MovedError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &moved) {
+	if err := s.Remedy.Undo(s.Ctx, s.Session, *c); !errors.As(err, &moved) {
 		t.Errorf("undoing again: want a *control.MovedError, got %v", err)
 	}
 }
 
 func TestUndoOfVolumesThatAreAllDetachedNamesThem(t *testing.T) {
 	s := newStage(t)
-	id := protected(s.ctx, t, s.member, disk("/dev/sda1", false), disk("/dev/sdf", true))
-	c := s.plan(id)
-	s.apply(c)
-	s.detach(id, "/dev/sdf")
-	var left *control.LeftError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &left) {
-		t.Errorf("want a *control.LeftError, got %v", err)
-	}
+	id := protected(s.Ctx, t, s.Member, disk("/dev/sda1", false), disk("/dev/sdf", true))
+	c := s.Plan(id)
+	s.Apply(c)
+	volume := s.detach(id, "/dev/sdf")
+	lifecycle.Left(t, s.Remedy.Undo(s.Ctx, s.Session, *c), "Volume "+volume+" is no longer attached to instance "+id+", which it was to be deleted with.")
 }
 
 // Moto fails with an error of its own where no volume is attached to a device;
 // EC2 answers InvalidInstanceAttributeValue, and so does the stand-in.
 func TestVolumeDetachedSinceThePlanDoesNotKeepTheOthers(t *testing.T) {
 	s := newStage(t)
-	id := protected(s.ctx, t, s.member, disk("/dev/sda1", true), disk("/dev/sdf", true))
-	c := s.plan(id)
+	id := protected(s.Ctx, t, s.Member, disk("/dev/sda1", true), disk("/dev/sdf", true))
+	c := s.Plan(id)
 	s.detach(id, "/dev/sdf")
-	s.proxy.Inject(modify, 1, local.Fault{Times: 1, Disturb: func(x *local.Exchange) {
-		x.Answer(refusal("InvalidInstanceAttributeValue", "No device is currently mapped at /dev/sdf"))
-	}})
-	s.apply(c)
-	if again := s.plan(id); again != nil {
+	s.Refuse(modify, 1, http.StatusBadRequest, "InvalidInstanceAttributeValue")
+	s.Apply(c)
+	if again := s.Plan(id); again != nil {
 		t.Errorf("Plan still finds: %s", again.Reason)
 	}
 }
 
 func TestRefusedCallFails(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	c := s.plan(id)
-	s.proxy.Inject(modify, 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
-		x.Answer(refusal("UnauthorizedOperation", "You are not authorized to perform this operation."))
-	}})
-	if err := s.remedy.Apply(s.ctx, s.session, *c); !cloud.Is(err, "UnauthorizedOperation") || !cloud.Permanent(err) {
+	id := unprotected(s.Ctx, t, s.Member)
+	c := s.Plan(id)
+	s.Refuse(modify, -1, http.StatusBadRequest, "UnauthorizedOperation")
+	if err := s.Remedy.Apply(s.Ctx, s.Session, *c); !cloud.Is(err, "UnauthorizedOperation") || !cloud.Permanent(err) {
 		t.Errorf("want UnauthorizedOperation for good, got %v", err)
 	}
 }
@@ -291,154 +247,81 @@ func TestRefusedCallFails(t *testing.T) {
 // meantime; moto changes its attributes.
 func TestInstanceTerminatedSinceThePlanIsGone(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	c := s.plan(id)
-	_, err := s.ec2.TerminateInstances(s.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
-	must(t, err)
-	s.proxy.Inject(modify, 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
-		x.Answer(refusal("IncorrectInstanceState", "The instance is not in a valid state."))
-	}})
-	if err := s.remedy.Apply(s.ctx, s.session, *c); !errors.Is(err, control.ErrGone) {
+	id := unprotected(s.Ctx, t, s.Member)
+	c := s.Plan(id)
+	_, err := s.ec2.TerminateInstances(s.Ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+	lifecycle.Must(t, err)
+	s.Refuse(modify, -1, http.StatusBadRequest, "IncorrectInstanceState")
+	if err := s.Remedy.Apply(s.Ctx, s.Session, *c); !errors.Is(err, control.ErrGone) {
 		t.Errorf("Apply: want control.ErrGone, got %v", err)
 	}
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.Is(err, control.ErrGone) {
+	if err := s.Remedy.Undo(s.Ctx, s.Session, *c); !errors.Is(err, control.ErrGone) {
 		t.Errorf("Undo: want control.ErrGone, got %v", err)
 	}
 }
 
 func TestUndoIsRefusedWhereSomethingElseHasChanged(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	c := s.plan(id)
-	s.apply(c)
-	v, err := s.ec2.CreateVolume(s.ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(local.Region + "a"), Size: aws.Int32(1)})
-	must(t, err)
-	_, err = s.ec2.AttachVolume(s.ctx, &ec2.AttachVolumeInput{InstanceId: aws.String(id), VolumeId: v.VolumeId, Device: aws.String("/dev/sdg")})
-	must(t, err)
-	_, err = s.ec2.ModifyInstanceAttribute(s.ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(id),
+	id := unprotected(s.Ctx, t, s.Member)
+	c := s.Plan(id)
+	s.Apply(c)
+	v, err := s.ec2.CreateVolume(s.Ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(local.Region + "a"), Size: aws.Int32(1)})
+	lifecycle.Must(t, err)
+	_, err = s.ec2.AttachVolume(s.Ctx, &ec2.AttachVolumeInput{InstanceId: aws.String(id), VolumeId: v.VolumeId, Device: aws.String("/dev/sdg")})
+	lifecycle.Must(t, err)
+	_, err = s.ec2.ModifyInstanceAttribute(s.Ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(id),
 		BlockDeviceMappings: []types.InstanceBlockDeviceMappingSpecification{{
 			DeviceName: aws.String("/dev/sdg"), Ebs: &types.EbsInstanceBlockDeviceSpecification{DeleteOnTermination: aws.Bool(true)},
 		}}})
-	must(t, err)
-	now := whole(s.ctx, t, s.member, id)
+	lifecycle.Must(t, err)
+	now := whole(s.Ctx, t, s.Member, id)
 	var moved *control.MovedError
-	if err := s.remedy.Undo(s.ctx, s.session, *c); !errors.As(err, &moved) {
+	if err := s.Remedy.Undo(s.Ctx, s.Session, *c); !errors.As(err, &moved) {
 		t.Fatalf("want a *control.MovedError, got %v", err)
 	}
 	if !strings.Contains(string(moved.Now), aws.ToString(v.VolumeId)) {
 		t.Errorf("the state now is shown as %s, without volume %s", moved.Now, aws.ToString(v.VolumeId))
 	}
-	same(t, "after the refused Undo", whole(s.ctx, t, s.member, id), now)
+	lifecycle.Same(t, "after the refused Undo", whole(s.Ctx, t, s.Member, id), now)
 }
 
 func TestRoundTrips(t *testing.T) {
 	s := newStage(t)
-	id := unprotected(s.ctx, t, s.member)
-	s.late.delay = 100 * time.Millisecond
-	var c *control.Change
-	for _, step := range []struct {
-		name string
-		want int
-		do   func(context.Context) error
-	}{
-		{"Plan", 1, func(ctx context.Context) (err error) {
-			c, err = s.remedy.Plan(ctx, s.session, s.target(id))
-			return err
-		}},
-		{"Apply", 1, func(ctx context.Context) error { return s.remedy.Apply(ctx, s.session, *c) }},
-		{"Undo", 2, func(ctx context.Context) error { return s.remedy.Undo(ctx, s.session, *c) }},
-	} {
-		ctx, recorder := cloud.Record(s.ctx)
-		must(t, step.do(ctx))
-		if got := cloud.RoundTrips(recorder.Calls()); got != step.want {
-			t.Errorf("%s takes %d serial round trips, want %d: %v", step.name, got, step.want, recorder.Calls())
-		}
-	}
+	id := unprotected(s.Ctx, t, s.Member)
+	s.RoundTrips(id, lifecycle.RoundTrips{Plan: 1, Apply: 1, Again: 1, Undo: 2})
 }
 
-// stage is a member account behind a proxy, entered as Snapback does.
+// stage is the shared one, with the member's own client of EC2.
 type stage struct {
-	t       *testing.T
-	ctx     context.Context
-	remedy  control.Remedy
-	member  aws.Config
-	ec2     *ec2.Client
-	session *cloud.Session
-	proxy   *local.Proxy
-	late    *late
+	*lifecycle.Stage
+	ec2 *ec2.Client
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, ctx: t.Context(), remedy: preserve.Remedy(), member: server.Config(local.MemberAccount)}
-	s.ec2 = ec2.NewFromConfig(s.member)
-	var err error
-	s.proxy, err = local.StartProxy(s.ctx, server, nil)
-	must(t, err)
-	t.Cleanup(s.proxy.Close)
-	hub := server.Config(local.HubAccount)
-	hub.BaseEndpoint = aws.String(s.proxy.Endpoint())
-	s.late = &late{HTTPClient: hub.HTTPClient}
-	hub.HTTPClient = s.late
-	s.session, err = cloud.NewSessions(hub, "snapback-response", "response").For(s.ctx, local.MemberAccount, local.Region, "test")
-	must(t, err)
-	return s
+	s := lifecycle.NewStage(t, "response", instance.Resource().Type, preserve.Remedy())
+	return &stage{s, ec2.NewFromConfig(s.Member)}
 }
 
-// late delays every request, so that calls made side by side overlap for certain.
-type late struct {
-	aws.HTTPClient
-	delay time.Duration
-}
-
-func (l *late) Do(r *http.Request) (*http.Response, error) {
-	<-time.After(l.delay)
-	return l.HTTPClient.Do(r)
-}
-
-func (s *stage) target(id string) control.Target {
-	return control.Target{Account: local.MemberAccount, Region: local.Region, Type: instance.Resource().Type, ID: id}
-}
-
-func (s *stage) plan(id string) *control.Change {
-	s.t.Helper()
-	c, err := s.remedy.Plan(s.ctx, s.session, s.target(id))
-	must(s.t, err)
-	return c
-}
-
-func (s *stage) apply(c *control.Change) {
-	s.t.Helper()
-	must(s.t, s.remedy.Apply(s.ctx, s.session, *c))
-}
-
-func (s *stage) describe(id string) types.Instance { return describe(s.ctx, s.t, s.ec2, id) }
+func (s *stage) describe(id string) types.Instance { return describe(s.Ctx, s.T, s.ec2, id) }
 
 func (s *stage) volumeAt(id, device string) string {
-	s.t.Helper()
+	s.T.Helper()
 	for _, m := range s.describe(id).BlockDeviceMappings {
 		if aws.ToString(m.DeviceName) == device {
 			return aws.ToString(m.Ebs.VolumeId)
 		}
 	}
-	s.t.Fatalf("instance %s has no volume at %s", id, device)
+	s.T.Fatalf("instance %s has no volume at %s", id, device)
 	return ""
 }
 
 func (s *stage) detach(id, device string) string {
-	s.t.Helper()
+	s.T.Helper()
 	volume := s.volumeAt(id, device)
-	_, err := s.ec2.DetachVolume(s.ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
-	must(s.t, err)
+	_, err := s.ec2.DetachVolume(s.Ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
+	lifecycle.Must(s.T, err)
 	return volume
-}
-
-// refusal is an error in the form of EC2's protocol.
-func refusal(code, message string) local.Answer {
-	return local.Answer{
-		Status: http.StatusBadRequest, Header: http.Header{"Content-Type": {"text/xml"}},
-		Body: fmt.Appendf(nil, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>local</RequestID></Response>`, code, message),
-	}
 }
 
 func unprotected(ctx context.Context, t *testing.T, cfg aws.Config) string {
@@ -456,7 +339,7 @@ func protected(ctx context.Context, t *testing.T, cfg aws.Config, disks ...types
 	_, err := ec2.NewFromConfig(cfg).ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{
 		InstanceId: aws.String(id), DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(true)},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	return id
 }
 
@@ -474,7 +357,7 @@ func launch(ctx context.Context, t *testing.T, cfg aws.Config, with func(*ec2.Ru
 	in := &ec2.RunInstancesInput{ImageId: aws.String("ami-12c6146b"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1)}
 	with(in)
 	out, err := ec2.NewFromConfig(cfg).RunInstances(ctx, in)
-	must(t, err)
+	lifecycle.Must(t, err)
 	return aws.ToString(out.Instances[0].InstanceId)
 }
 
@@ -487,7 +370,7 @@ func disk(device string, deleted bool) types.BlockDeviceMapping {
 func describe(ctx context.Context, t *testing.T, client *ec2.Client, id string) types.Instance {
 	t.Helper()
 	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-	must(t, err)
+	lifecycle.Must(t, err)
 	return out.Reservations[0].Instances[0]
 }
 
@@ -501,22 +384,8 @@ func whole(ctx context.Context, t *testing.T, cfg aws.Config, id string) any {
 		types.InstanceAttributeNameDisableApiStop, types.InstanceAttributeNameGroupSet,
 	} {
 		out, err := client.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{InstanceId: aws.String(id), Attribute: name})
-		must(t, err)
+		lifecycle.Must(t, err)
 		state = append(state, out.DisableApiTermination, out.InstanceInitiatedShutdownBehavior, out.DisableApiStop, out.Groups)
 	}
 	return lifecycle.Comparable(state)
-}
-
-func same(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", what, diff)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -21,8 +22,9 @@ import (
 // carried it out.
 func (w *world) doomed(call string, kill func(func()) local.Fault) (context.Context, *cloud.Session) {
 	w.t.Helper()
+	server := lifecycle.AWS(w.t)
 	proxy, err := local.StartProxy(w.ctx, server, nil)
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	w.t.Cleanup(proxy.Close)
 	hub := server.Config(local.HubAccount)
 	hub.BaseEndpoint = aws.String(proxy.Endpoint())
@@ -37,15 +39,15 @@ func (w *world) doomed(call string, kill func(func()) local.Fault) (context.Cont
 func killedAt(t *testing.T, calls []string, test func(t *testing.T, call string, kill func(func()) local.Fault)) {
 	t.Helper()
 	for _, call := range calls {
-		for when, kill := range map[string]func(func()) local.Fault{"before ": local.KilledBefore, "after ": local.KilledAfter} {
-			t.Run(when+call, func(t *testing.T) { test(t, call, kill) })
+		for when, kill := range lifecycle.Kills {
+			t.Run(when+" "+call, func(t *testing.T) { test(t, call, kill) })
 		}
 	}
 }
 
 func TestApplyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	killedAt(t, []string{
-		"autoscaling.DetachInstances", "elasticloadbalancing.DeregisterTargets", "elasticloadbalancing.DeregisterInstancesFromLoadBalancer",
+		"AutoScaling.DetachInstances", "ElasticLoadBalancingv2.DeregisterTargets", "ElasticLoadBalancing.DeregisterInstancesFromLoadBalancer",
 	}, func(t *testing.T, call string, kill func(func()) local.Fault) {
 		w := newWorld(t)
 		id := w.crowded("web")
@@ -58,21 +60,21 @@ func TestApplyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 		if second := w.plan(session, id); second != nil {
 			// As the engine does: what was there when the case began stays.
 			second.Before = first.Before
-			must(t, withdraw.Remedy().Apply(w.ctx, session, *second))
+			lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, session, *second))
 		}
 		w.wantService(id, []string{})
 		if group := w.describe("web"); aws.ToInt32(group.DesiredCapacity) != 1 || len(group.Instances) != 1 {
 			t.Errorf("the group has %d instances and wants %d; want 1 and 1", len(group.Instances), aws.ToInt32(group.DesiredCapacity))
 		}
-		must(t, withdraw.Remedy().Undo(w.ctx, session, *first))
+		lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, session, *first))
 		w.wantService(id, before)
 	})
 }
 
 func TestUndoThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	killedAt(t, []string{
-		"autoscaling.AttachInstances", "autoscaling.SetInstanceProtection",
-		"elasticloadbalancing.RegisterTargets", "elasticloadbalancing.RegisterInstancesWithLoadBalancer",
+		"AutoScaling.AttachInstances", "AutoScaling.SetInstanceProtection",
+		"ElasticLoadBalancingv2.RegisterTargets", "ElasticLoadBalancing.RegisterInstancesWithLoadBalancer",
 	}, func(t *testing.T, call string, kill func(func()) local.Fault) {
 		w := newWorld(t)
 		id := w.crowded("web")
@@ -86,7 +88,7 @@ func TestUndoThatIsKilledIsFinishedByTheNext(t *testing.T) {
 		if moved := (*control.MovedError)(nil); errors.As(err, &moved) && string(moved.Now) == string(c.Before) {
 			err = nil // the first had done it all
 		}
-		must(t, err)
+		lifecycle.Must(t, err)
 		w.wantService(id, before)
 		if desired := aws.ToInt32(w.describe("web").DesiredCapacity); desired != 2 {
 			t.Errorf("the group wants %d instances, want 2: one was attached", desired)
@@ -108,7 +110,7 @@ func TestDetachingWhatIsOutAlreadySucceeds(t *testing.T) {
 		{"it is in another group", w.session(rewritten("DescribeAutoScalingInstances", ">out<", ">another<"), not)},
 		{"it is in none", w.session(rewritten("DescribeAutoScalingInstances", "member>", "none>"), not)},
 	} {
-		t.Run(tt.name, func(t *testing.T) { must(t, withdraw.Remedy().Apply(w.ctx, tt.session, *c)) })
+		t.Run(tt.name, func(t *testing.T) { lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, tt.session, *c)) })
 	}
 }
 
@@ -152,7 +154,7 @@ func TestClassicLoadBalancerThatDoesNotKnowTheInstanceIsNoFault(t *testing.T) {
 	w.classicBalancer("forgetful", id)
 	c := w.plan(w.session(), id)
 	for _, code := range []string{"InvalidInstance", "LoadBalancerNotFound"} {
-		must(t, withdraw.Remedy().Apply(w.ctx, w.session(refused("DeregisterInstancesFromLoadBalancer", code, "no")), *c))
+		lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, w.session(refused("DeregisterInstancesFromLoadBalancer", code, "no")), *c))
 	}
 }
 
@@ -161,8 +163,8 @@ func TestTargetGroupThatIsDeletedMeanwhileIsNoFault(t *testing.T) {
 	id := w.crowded("web")
 	c := w.plan(w.session(), id)
 	_, err := w.elb.DeleteTargetGroup(w.ctx, &elasticloadbalancingv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(w.arn("web-admin"))})
-	must(t, err)
-	must(t, withdraw.Remedy().Apply(w.ctx, w.session(), *c))
+	lifecycle.Must(t, err)
+	lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, w.session(), *c))
 	w.wantService(id, []string{})
 }
 
@@ -172,7 +174,7 @@ func TestInstanceOnStandbyIsDetached(t *testing.T) {
 	w.standby("standby", id)
 	c := w.withdrawn(w.session(), id)
 	w.wantService(id, []string{})
-	w.wantLeft(withdraw.Remedy().Undo(w.ctx, w.session(), c),
+	lifecycle.Left(t, withdraw.Remedy().Undo(w.ctx, w.session(), c),
 		"The instance was Standby in Auto Scaling group standby, and AWS attaches an instance only into service: "+
 			"attach it with `aws autoscaling attach-instances`, and put it on standby with `aws autoscaling enter-standby`.")
 	w.wantService(id, []string{})
@@ -183,7 +185,7 @@ func TestInstanceThatIsTerminatedMeanwhileIsGone(t *testing.T) {
 	id := w.crowded("ended")
 	c := w.plan(w.session(), id)
 	_, err := w.ec2.TerminateInstances(w.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
-	must(t, err)
+	lifecycle.Must(t, err)
 	for name, step := range map[string]func() error{
 		"Plan":  func() error { _, err := withdraw.Remedy().Plan(w.ctx, w.session(), target(id)); return err },
 		"Apply": func() error { return withdraw.Remedy().Apply(w.ctx, w.session(), *c) },
@@ -211,7 +213,7 @@ func TestInstanceIsDetachedBeforeItLosesItsLoadBalancers(t *testing.T) {
 		}
 		return nil
 	}
-	must(t, withdraw.Remedy().Apply(w.ctx, w.session(watch), *c))
+	lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, w.session(watch), *c))
 	if early != "" {
 		t.Errorf("%s is called while the instance is in its group still, where a health check may end it", early)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/pkg/remedies/withdraw"
 )
 
@@ -76,7 +77,7 @@ func TestEveryPortZoneAndServerIDOfATargetIsKept(t *testing.T) {
 	if diff := cmp.Diff([]string{"i-00000000000000001:80::", "10.9.9.9:53:all:"}, append(slices.Clone(byID.registered), byAddress.registered...)); diff != "" {
 		t.Errorf("after Apply the targets differ (-want +got):\n%s", diff)
 	}
-	must(t, withdraw.Remedy().Undo(w.ctx, session, c))
+	lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, session, c))
 	if diff := cmp.Diff([]string{
 		"i-00000000000000001:80::", id + ":80::", id + ":443::", "10.9.9.9:53:all:", address + ":53:us-east-1a:0x0123456789abcdef",
 	}, append(byID.registered, byAddress.registered...)); diff != "" {
@@ -128,11 +129,11 @@ func TestEveryAddressOfTheInstanceIsFoundInItsOwnVPCAlone(t *testing.T) {
 	_, err := w.ec2.AssignPrivateIpAddresses(w.ctx, &ec2.AssignPrivateIpAddressesInput{
 		NetworkInterfaceId: aws.String(card), SecondaryPrivateIpAddressCount: aws.Int32(1),
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	_, err = w.ec2.AssignIpv6Addresses(w.ctx, &ec2.AssignIpv6AddressesInput{
 		NetworkInterfaceId: aws.String(card), Ipv6Addresses: []string{"2001:db8::1"},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	var secondary string
 	for _, a := range w.addresses(id)[1:] {
 		if !strings.Contains(a, ":") && a != aws.ToString(in.PrivateIpAddress) {
@@ -145,13 +146,13 @@ func TestEveryAddressOfTheInstanceIsFoundInItsOwnVPCAlone(t *testing.T) {
 	}
 	// Another machine of the same address in another VPC.
 	vpc, err := w.ec2.CreateVpc(w.ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("172.31.0.0/16")})
-	must(t, err)
+	lifecycle.Must(t, err)
 	elsewhere := *w
 	elsewhere.vpc = aws.ToString(vpc.Vpc.VpcId)
 	w.register(elsewhere.targetGroup("elsewhere", types.TargetTypeEnumIp), aws.ToString(in.PrivateIpAddress), 80)
 	// Targets that are no machines.
 	_, err = w.elb.CreateTargetGroup(w.ctx, &elasticloadbalancingv2.CreateTargetGroupInput{Name: aws.String("function"), TargetType: types.TargetTypeEnumLambda})
-	must(t, err)
+	lifecycle.Must(t, err)
 
 	// moto delegates no prefixes.
 	prefixes := rewritten("DescribeInstances", "<privateIpAddressesSet>",
@@ -171,7 +172,7 @@ func TestEveryAddressOfTheInstanceIsFoundInItsOwnVPCAlone(t *testing.T) {
 func (w *world) targets(arn string) []string {
 	w.t.Helper()
 	out, err := w.elb.DescribeTargetHealth(w.ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: aws.String(arn)})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	var ids []string
 	for _, d := range out.TargetHealthDescriptions {
 		ids = append(ids, aws.ToString(d.Target.Id))
@@ -256,9 +257,9 @@ func TestInstanceThatCannotBeDetachedIsTakenOutOfTheRest(t *testing.T) {
 		t.Error("the group is among what the change touches")
 	}
 	before := w.service(id)
-	must(t, withdraw.Remedy().Apply(w.ctx, session, *c))
+	lifecycle.Must(t, withdraw.Remedy().Apply(w.ctx, session, *c))
 	// moto keeps an instance of the group in what is attached to it.
 	w.wantService(id, []string{"classic rest-attached", "group rest InService protected=true"})
-	must(t, withdraw.Remedy().Undo(w.ctx, session, *c))
+	lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, session, *c))
 	w.wantService(id, before)
 }

@@ -15,21 +15,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/remedies/withdraw"
 )
-
-func (w *world) wantLeft(err error, want ...string) {
-	w.t.Helper()
-	var left *control.LeftError
-	if !errors.As(err, &left) {
-		w.t.Fatalf("Undo returns %v, want a *control.LeftError", err)
-	}
-	if diff := cmp.Diff(want, left.Left); diff != "" {
-		w.t.Errorf("what is left differs (-want +got):\n%s", diff)
-	}
-}
 
 // without are the lines of where an instance was in service, but those about
 // something.
@@ -54,7 +44,7 @@ func TestWhatNoLongerExistsIsNamedAfterTheRestIsBack(t *testing.T) {
 			"target group", "target target-group-admin",
 			func(w *world, name string) {
 				_, err := w.elb.DeleteTargetGroup(w.ctx, &elasticloadbalancingv2.DeleteTargetGroupInput{TargetGroupArn: aws.String(w.arn(name + "-admin"))})
-				must(w.t, err)
+				lifecycle.Must(w.t, err)
 			}, nil,
 			func(_ *world, c control.Change) string { return "Target group " + c.Touches[1] + " no longer exists." },
 		},
@@ -62,7 +52,7 @@ func TestWhatNoLongerExistsIsNamedAfterTheRestIsBack(t *testing.T) {
 			"classic load balancer", "classic classic-load-balancer-old",
 			func(w *world, name string) {
 				_, err := w.classic.DeleteLoadBalancer(w.ctx, &elasticloadbalancing.DeleteLoadBalancerInput{LoadBalancerName: aws.String(name + "-old")})
-				must(w.t, err)
+				lifecycle.Must(w.t, err)
 			},
 			// moto breaks on a name that it does not know.
 			func(call string, form url.Values, moto func() string) *answer {
@@ -79,7 +69,7 @@ func TestWhatNoLongerExistsIsNamedAfterTheRestIsBack(t *testing.T) {
 			"group", "group group",
 			func(w *world, name string) {
 				_, err := w.scaling.DeleteAutoScalingGroup(w.ctx, &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: aws.String(name), ForceDelete: aws.Bool(true)})
-				must(w.t, err)
+				lifecycle.Must(w.t, err)
 			}, nil,
 			func(*world, control.Change) string {
 				return "Auto Scaling group group no longer exists: the instance is in none."
@@ -89,7 +79,7 @@ func TestWhatNoLongerExistsIsNamedAfterTheRestIsBack(t *testing.T) {
 			"room", "group room",
 			func(w *world, name string) {
 				_, err := w.scaling.UpdateAutoScalingGroup(w.ctx, &autoscaling.UpdateAutoScalingGroupInput{AutoScalingGroupName: aws.String(name), MaxSize: aws.Int32(1)})
-				must(w.t, err)
+				lifecycle.Must(w.t, err)
 			}, nil,
 			func(*world, control.Change) string {
 				return "Auto Scaling group room is at its maximum of 1, and the instance would be one more: " +
@@ -118,7 +108,7 @@ func TestWhatNoLongerExistsIsNamedAfterTheRestIsBack(t *testing.T) {
 			if tt.standIn != nil {
 				session = w.session(tt.standIn)
 			}
-			w.wantLeft(withdraw.Remedy().Undo(w.ctx, session, c), tt.want(w, c))
+			lifecycle.Left(t, withdraw.Remedy().Undo(w.ctx, session, c), tt.want(w, c))
 			w.wantService(id, without(before, tt.lacks))
 		})
 	}
@@ -147,8 +137,8 @@ func TestStoppedInstanceIsNotTakenBackByATargetGroup(t *testing.T) {
 	w.classicBalancer("stopped", id)
 	c := w.withdrawn(w.session(), id)
 	_, err := w.ec2.StopInstances(w.ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}})
-	must(t, err)
-	w.wantLeft(withdraw.Remedy().Undo(w.ctx, w.session(), c), "Target group "+w.arn("stopped")+" does not take the instance back "+
+	lifecycle.Must(t, err)
+	lifecycle.Left(t, withdraw.Remedy().Undo(w.ctx, w.session(), c), "Target group "+w.arn("stopped")+" does not take the instance back "+
 		"(Elastic Load Balancing v2 RegisterTargets: InvalidTarget: The following targets are not in a running state and cannot be registered: '"+id+"').")
 	w.wantService(id, []string{"classic stopped"})
 }
@@ -192,7 +182,7 @@ func TestInstanceInServiceElsewhereIsNotUndone(t *testing.T) {
 func (w *world) attach(group, id string) {
 	w.t.Helper()
 	_, err := w.scaling.AttachInstances(w.ctx, &autoscaling.AttachInstancesInput{AutoScalingGroupName: aws.String(group), InstanceIds: []string{id}})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 func (w *world) standby(group, id string) {
@@ -200,7 +190,7 @@ func (w *world) standby(group, id string) {
 	_, err := w.scaling.EnterStandby(w.ctx, &autoscaling.EnterStandbyInput{
 		AutoScalingGroupName: aws.String(group), InstanceIds: []string{id}, ShouldDecrementDesiredCapacity: aws.Bool(false),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 func TestUndoWaitsForTheDetachingToEnd(t *testing.T) {
@@ -222,7 +212,7 @@ func TestUndoWaitsForTheDetachingToEnd(t *testing.T) {
 		t.Errorf("Undo returns %v, want %s", err, want)
 	}
 	w.wantService(id, []string{})
-	must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
+	lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
 	w.wantService(id, before)
 }
 
@@ -246,7 +236,7 @@ func TestScaleInProtectionIsSetOnceTheInstanceIsInService(t *testing.T) {
 	id := w.crowded("attaching")
 	before := w.service(id)
 	c := w.withdrawn(w.session(), id)
-	must(t, withdraw.Remedy().Undo(w.ctx, w.session(pending(3)), c))
+	lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, w.session(pending(3)), c))
 	w.wantService(id, before)
 }
 
@@ -256,7 +246,7 @@ func TestInstanceThatStaysPendingIsLeftUnprotected(t *testing.T) {
 	id := w.crowded("pending")
 	before := w.service(id)
 	c := w.withdrawn(w.session(), id)
-	w.wantLeft(withdraw.Remedy().Undo(w.ctx, w.session(pending(4)), c),
+	lifecycle.Left(t, withdraw.Remedy().Undo(w.ctx, w.session(pending(4)), c),
 		"The instance is not in service in Auto Scaling group pending yet: once it is, set its scale-in protection to true again "+
 			"with `aws autoscaling set-instance-protection`.")
 	w.wantService(id, append([]string{before[0], before[1], "group pending InService protected=false"}, before[3:]...))
@@ -277,7 +267,7 @@ func TestWhatCannotBePutBackStopsNothingElseAndIsPutBackByTheNextUndo(t *testing
 			if now := w.service(id); len(now) < 2 || cmp.Equal(now, before) {
 				t.Errorf("the instance is in service in %q, want all but one kind of %q", now, before)
 			}
-			must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
+			lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
 			w.wantService(id, before)
 		})
 	}

@@ -114,7 +114,7 @@ func TestGroupReplacesWhatIsTakenOutAndGrowsByWhatComesBack(t *testing.T) {
 		t.Fatalf("after Apply the group has %d instances and wants %d; want one other, and 1", len(group.Instances), aws.ToInt32(group.DesiredCapacity))
 	}
 	replacement := aws.ToString(group.Instances[0].InstanceId)
-	must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
+	lifecycle.Must(t, withdraw.Remedy().Undo(w.ctx, w.session(), c))
 	w.wantService(id, before)
 	if desired := aws.ToInt32(w.describe("replaced").DesiredCapacity); desired != 2 {
 		t.Errorf("after Undo the group wants %d instances, want 2", desired)
@@ -130,7 +130,7 @@ func TestReasonTellsThatNoReplacementStarts(t *testing.T) {
 	_, err := w.scaling.SuspendProcesses(w.ctx, &autoscaling.SuspendProcessesInput{
 		AutoScalingGroupName: aws.String("suspended"), ScalingProcesses: []string{"Launch"},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	c := w.plan(w.session(), id)
 	if want := "No replacement starts as long as the group's process Launch is suspended."; !strings.Contains(c.Reason, want) {
 		t.Errorf("Reason is %q, want %q in it", c.Reason, want)

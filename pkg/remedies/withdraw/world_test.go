@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snapback-aws/snapback/internal/lifecycle"
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -46,24 +46,13 @@ type world struct {
 // image is one that moto knows.
 const image = "ami-12c6146b"
 
-// server is the AWS that the tests share, one after the other.
-var server *local.AWS
-
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = local.StartAWS(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	server.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { lifecycle.Main(m) }
 
 // newWorld is an empty account.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	must(t, server.Reset(t.Context()))
+	server := lifecycle.AWS(t)
+	lifecycle.Must(t, server.Reset(t.Context()))
 	return worldOf(t.Context(), t, server.Config(local.MemberAccount))
 }
 
@@ -78,7 +67,7 @@ func worldOf(ctx context.Context, t *testing.T, cfg aws.Config) *world {
 	subnets, err := w.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{
 		Filters: []ec2types.Filter{{Name: aws.String("availability-zone"), Values: []string{local.Region + "a"}}},
 	})
-	must(t, err)
+	lifecycle.Must(t, err)
 	w.subnet, w.vpc = aws.ToString(subnets.Subnets[0].SubnetId), aws.ToString(subnets.Subnets[0].VpcId)
 	return w
 }
@@ -90,7 +79,7 @@ func (w *world) instance() *ec2types.Instance {
 		ImageId: aws.String(image), InstanceType: ec2types.InstanceTypeT3Micro, SubnetId: aws.String(w.subnet),
 		MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return &out.Instances[0]
 }
 
@@ -102,20 +91,20 @@ func (w *world) group(name string, most int32, targetGroups, classic []string) s
 		LaunchTemplateName: aws.String(name),
 		LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: aws.String(image), InstanceType: ec2types.InstanceTypeT3Micro},
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	_, err = w.scaling.CreateAutoScalingGroup(w.ctx, &autoscaling.CreateAutoScalingGroupInput{
 		AutoScalingGroupName: aws.String(name), MinSize: aws.Int32(1), MaxSize: aws.Int32(most), DesiredCapacity: aws.Int32(1),
 		LaunchTemplate:    &scalingtypes.LaunchTemplateSpecification{LaunchTemplateName: aws.String(name)},
 		VPCZoneIdentifier: aws.String(w.subnet), TargetGroupARNs: targetGroups, LoadBalancerNames: classic,
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return aws.ToString(w.describe(name).Instances[0].InstanceId)
 }
 
 func (w *world) describe(group string) scalingtypes.AutoScalingGroup {
 	w.t.Helper()
 	out, err := w.scaling.DescribeAutoScalingGroups(w.ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{group}})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return out.AutoScalingGroups[0]
 }
 
@@ -124,7 +113,7 @@ func (w *world) protect(group, id string, on bool) {
 	_, err := w.scaling.SetInstanceProtection(w.ctx, &autoscaling.SetInstanceProtectionInput{
 		AutoScalingGroupName: aws.String(group), InstanceIds: []string{id}, ProtectedFromScaleIn: aws.Bool(on),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 // targetGroup makes a target group on port 80, and returns its ARN.
@@ -133,7 +122,7 @@ func (w *world) targetGroup(name string, typ types.TargetTypeEnum) string {
 	out, err := w.elb.CreateTargetGroup(w.ctx, &elasticloadbalancingv2.CreateTargetGroupInput{
 		Name: aws.String(name), TargetType: typ, VpcId: aws.String(w.vpc), Protocol: types.ProtocolEnumHttp, Port: aws.Int32(80),
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return aws.ToString(out.TargetGroups[0].TargetGroupArn)
 }
 
@@ -142,7 +131,7 @@ func (w *world) register(arn, id string, port int32) {
 	_, err := w.elb.RegisterTargets(w.ctx, &elasticloadbalancingv2.RegisterTargetsInput{
 		TargetGroupArn: aws.String(arn), Targets: []types.TargetDescription{{Id: aws.String(id), Port: aws.Int32(port)}},
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 // classicBalancer makes a classic load balancer with instances.
@@ -152,7 +141,7 @@ func (w *world) classicBalancer(name string, ids ...string) string {
 		LoadBalancerName: aws.String(name), Subnets: []string{w.subnet},
 		Listeners: []classictypes.Listener{{Protocol: aws.String("HTTP"), LoadBalancerPort: 80, InstancePort: aws.Int32(80)}},
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	for _, id := range ids {
 		w.registerClassic(name, id)
 	}
@@ -164,7 +153,7 @@ func (w *world) registerClassic(name, id string) {
 	_, err := w.classic.RegisterInstancesWithLoadBalancer(w.ctx, &elasticloadbalancing.RegisterInstancesWithLoadBalancerInput{
 		LoadBalancerName: aws.String(name), Instances: []classictypes.Instance{{InstanceId: aws.String(id)}},
 	})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 }
 
 // service is where an instance is in service: lines as "group web InService
@@ -173,16 +162,16 @@ func (w *world) service(id string) []string {
 	w.t.Helper()
 	lines := []string{}
 	members, err := w.scaling.DescribeAutoScalingInstances(w.ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{id}})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	for _, m := range members.AutoScalingInstances {
 		lines = append(lines, fmt.Sprintf("group %s %s protected=%t", aws.ToString(m.AutoScalingGroupName), aws.ToString(m.LifecycleState), aws.ToBool(m.ProtectedFromScaleIn)))
 	}
 	groups, err := w.elb.DescribeTargetGroups(w.ctx, &elasticloadbalancingv2.DescribeTargetGroupsInput{})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	addresses := w.addresses(id)
 	for _, g := range groups.TargetGroups {
 		health, err := w.elb.DescribeTargetHealth(w.ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: g.TargetGroupArn})
-		must(w.t, err)
+		lifecycle.Must(w.t, err)
 		for _, d := range health.TargetHealthDescriptions {
 			if at := aws.ToString(d.Target.Id); slices.Contains(addresses, at) {
 				lines = append(lines, fmt.Sprintf("target %s %s %d", aws.ToString(g.TargetGroupName), at, aws.ToInt32(d.Target.Port)))
@@ -192,7 +181,7 @@ func (w *world) service(id string) []string {
 	classic := elasticloadbalancing.NewDescribeLoadBalancersPaginator(w.classic, &elasticloadbalancing.DescribeLoadBalancersInput{})
 	for classic.HasMorePages() {
 		page, err := classic.NextPage(w.ctx)
-		must(w.t, err)
+		lifecycle.Must(w.t, err)
 		for _, b := range page.LoadBalancerDescriptions {
 			if slices.ContainsFunc(b.Instances, func(in classictypes.Instance) bool { return aws.ToString(in.InstanceId) == id }) {
 				lines = append(lines, "classic "+aws.ToString(b.LoadBalancerName))
@@ -207,7 +196,7 @@ func (w *world) service(id string) []string {
 func (w *world) addresses(id string) []string {
 	w.t.Helper()
 	out, err := w.ec2.DescribeInstances(w.ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	all := []string{id}
 	for _, i := range out.Reservations[0].Instances[0].NetworkInterfaces {
 		for _, a := range i.PrivateIpAddresses {
@@ -224,7 +213,7 @@ func (w *world) addresses(id string) []string {
 // way, those that a stand-in takes are answered by it.
 func (w *world) session(standIns ...standIn) *cloud.Session {
 	w.t.Helper()
-	hub := server.Config(local.HubAccount)
+	hub := lifecycle.AWS(w.t).Config(local.HubAccount)
 	hub.HTTPClient = &interceptor{HTTPClient: hub.HTTPClient, standIns: standIns}
 	return w.enter(hub)
 }
@@ -232,14 +221,14 @@ func (w *world) session(standIns ...standIn) *cloud.Session {
 func (w *world) enter(hub aws.Config) *cloud.Session {
 	w.t.Helper()
 	session, err := cloud.NewSessions(hub, "snapback-response", "response").For(w.ctx, local.MemberAccount, local.Region, "test")
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return session
 }
 
 func (w *world) plan(session *cloud.Session, id string) *control.Change {
 	w.t.Helper()
 	c, err := withdraw.Remedy().Plan(w.ctx, session, target(id))
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return c
 }
 
@@ -250,7 +239,7 @@ func (w *world) withdrawn(session *cloud.Session, id string) control.Change {
 	if c == nil {
 		w.t.Fatal("Plan finds nothing to do")
 	}
-	must(w.t, withdraw.Remedy().Apply(w.ctx, session, *c))
+	lifecycle.Must(w.t, withdraw.Remedy().Apply(w.ctx, session, *c))
 	if again := w.plan(session, id); again != nil {
 		w.t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
 	}
@@ -347,18 +336,11 @@ func inState(state string) standIn {
 	return rewritten("DescribeAutoScalingInstances", "<LifecycleState>InService<", "<LifecycleState>"+state+"<")
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // arn is a target group's.
 func (w *world) arn(name string) string {
 	w.t.Helper()
 	out, err := w.elb.DescribeTargetGroups(w.ctx, &elasticloadbalancingv2.DescribeTargetGroupsInput{Names: []string{name}})
-	must(w.t, err)
+	lifecycle.Must(w.t, err)
 	return aws.ToString(out.TargetGroups[0].TargetGroupArn)
 }
 
