@@ -213,12 +213,7 @@ func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error 
 	exempt := w.exemption(gates)
 	switch {
 	case p.gone() != nil:
-		for _, s := range c.Current() {
-			if s.Applied.IsZero() && s.Outcome == "" && len(s.After) > 0 {
-				s.Applied = time.Now().UTC() // perhaps: an undo finds out what of it there is
-			}
-			s.Outcome, s.Error = control.Gone, "the resource no longer exists"
-		}
+		vanished(c)
 	case !p.todo() && p.transient() == nil:
 	case exempt != "":
 		w.park(c, "the change was begun, and the resource is exempt now: "+exempt)
@@ -230,6 +225,17 @@ func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error 
 		return w.restore(ctx, c, p)
 	}
 	return w.settle(ctx, c)
+}
+
+// vanished ends the steps of a case whose resource is gone. What a killed worker
+// may have made of them, on other resources too, an undo finds out.
+func vanished(c *ledger.Case) {
+	for _, s := range c.Current() {
+		if s.Applied.IsZero() && s.Outcome == "" && len(s.After) > 0 {
+			s.Applied = time.Now().UTC()
+		}
+		s.Outcome, s.Error = control.Gone, "the resource no longer exists"
+	}
 }
 
 // resume brings the steps of a case that was begun to where a new plan stands,
