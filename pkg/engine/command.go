@@ -315,7 +315,7 @@ func (w *walk) approved(ctx context.Context, cmd Command, c *ledger.Case, gates 
 		s, was := &fresh[i], c.Step(fresh[i].Remedy)
 		if was != nil && was.Digest != "" && len(s.After) > 0 && (c.Gate == ledger.GateMode || half(was)) {
 			// It was begun: what was there before stays the first state.
-			s.Before, s.Digest, s.Applied = was.Before, begunDigest(c.Target, was, p.of(s.Remedy).change), was.Applied
+			s.Before, s.Digest, s.Applied = was.Before, begunDigest(c.Target, was, p.steps[i].change), was.Applied
 		}
 		made := again && len(s.After) == 0
 		same = same && (made || was != nil && was.Digest == s.Digest)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,10 +82,16 @@ func (e *Engine) Handle(ctx context.Context, ev *event.Event) []Result {
 	if !ok {
 		return runAll(ctx, walks)
 	}
-	// Those that only report come first: they tell what was there.
-	changes := func(w walk) bool { return w.rule.changes() }
-	results := runAll(ctx, slices.DeleteFunc(slices.Clone(walks), changes))
-	results = append(results, runAll(ctx, slices.DeleteFunc(walks, func(w walk) bool { return !changes(w) }))...)
+	var reports, changes []walk
+	for _, w := range walks {
+		if w.rule.changes() {
+			changes = append(changes, w)
+		} else {
+			reports = append(reports, w)
+		}
+	}
+	results := runAll(ctx, reports) // first: they tell what was there
+	results = append(results, runAll(ctx, changes)...)
 	if why := untold(results); why != "" {
 		results = append(results, runAll(ctx, e.tellers(e.from(ev), ev, f, why))...)
 	}

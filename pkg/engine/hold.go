@@ -57,7 +57,7 @@ func (w *walk) exemption(gates ledger.Gates) string {
 // is nobody's business; a threat to an exempt resource still is told.
 func (w *walk) excuse(why string) {
 	w.decision.Mode = w.decision.Mode.AtMost(baseline.Observe)
-	w.excused = "Nothing is changed: the resource is " + why + "."
+	w.excused = why
 }
 
 func (e *Engine) longestExemption() time.Duration {

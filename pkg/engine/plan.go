@@ -165,16 +165,6 @@ func (p *plan) change() *control.Change {
 	return nil
 }
 
-// of is what planning the remedy of a name came to.
-func (p *plan) of(remedy string) found {
-	for _, f := range p.steps {
-		if f.step.Remedy.Name == remedy {
-			return f
-		}
-	}
-	return found{}
-}
-
 // recently is longer than a plan takes and the clocks of two workers differ.
 const recently = 30 * time.Second
 

@@ -172,7 +172,9 @@ func (w *walk) violation(ctx context.Context, gates ledger.Gates, p *plan) error
 	if err := p.transient(); err != nil {
 		return err
 	}
-	c.Held = w.excused
+	if w.excused != "" {
+		c.Held = "Nothing is changed: the resource is " + w.excused + "."
+	}
 	if gates.Stop != nil {
 		c.Held = "Nothing is changed while Snapback is stopped: " + stopped(gates.Stop) + "."
 	}
@@ -417,6 +419,11 @@ func (w *walk) saw(ctx context.Context, id string, tell bool) error {
 	if err != nil {
 		return err
 	}
+	return w.noteFinding(ctx, c, tell)
+}
+
+// noteFinding notes the walk's finding in a case, if it says more than the case.
+func (w *walk) noteFinding(ctx context.Context, c *ledger.Case, tell bool) error {
 	more, newType := c.Saw(*w.finding)
 	if newType && tell {
 		if err := w.tellCase(ctx, c); err != nil {
@@ -441,10 +448,8 @@ func (w *walk) contained(ctx context.Context, gates ledger.Gates, p *plan, outco
 	if err != nil || c.Control != w.rule.id || c.Outcome != control.Remediated && c.Outcome != control.Partial || p.beyond(c) {
 		return false, err
 	}
-	if more, _ := c.Saw(*w.finding); more {
-		if err := w.Ledger.Note(ctx, c); err != nil {
-			return false, err
-		}
+	if err := w.noteFinding(ctx, c, false); err != nil {
+		return false, err
 	}
 	w.result.Case = c.ID
 	return true, w.end(outcome, "contained by case "+c.ID)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/controls/network"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/remedies/instance"
 )
@@ -154,23 +155,17 @@ func openRules(ctx context.Context, session *cloud.Session, t control.Target, gr
 	return open, nil
 }
 
-// The widest ranges that are not taken for the world: about what the largest
-// single networks hold. So halves of the world are open, too.
-const (
-	widestIPv4 = 8
-	widestIPv6 = 24
-)
-
-// wide reports whether a range is as good as the whole internet.
+// wide reports whether a range is as good as the whole internet, as halves of it
+// are, too.
 func wide(cidr string) bool {
 	p, err := netip.ParsePrefix(cidr)
 	if err != nil || p.Addr().IsPrivate() || p.Addr().IsLinkLocalUnicast() || p.Addr().IsMulticast() {
 		return false
 	}
 	if p.Addr().Is4() {
-		return p.Bits() < widestIPv4
+		return p.Bits() < network.WidestIPv4
 	}
-	return p.Bits() < widestIPv6
+	return p.Bits() < network.WidestIPv6
 }
 
 // traffic is protocol and ports. EC2 has -1 for all protocols, and for all ports

@@ -16,7 +16,7 @@ import (
 // exported for the response domain, whose runbooks use its remedy. Every call
 // builds its own values.
 func OpenIngress() control.Control {
-	params := &openIngress{Ports: closedPorts(), WidestIPv4: 8, WidestIPv6: 24}
+	params := &openIngress{Ports: closedPorts(), WidestIPv4: WidestIPv4, WidestIPv6: WidestIPv6}
 	return control.Control{
 		ID:    "ec2-security-group-open-ingress",
 		Title: "Security groups don't let the whole internet in on administration, database and control plane ports",
@@ -63,13 +63,20 @@ func OpenIngress() control.Control {
 	}
 }
 
+// The prefix lengths of the widest ranges that are not taken for the internet,
+// where the baseline says nothing else: a /8 and a /24 are about what the largest
+// single networks hold, and far from the internet.
+const (
+	WidestIPv4 = 8
+	WidestIPv6 = 24
+)
+
 // openIngress is what the baseline can say about open ingress.
 type openIngress struct {
 	// Ports may not be open to the internet.
 	Ports []int `yaml:"ports,flow"`
 	// WidestIPv4 and WidestIPv6 are prefix lengths: all ranges of one group for one
-	// port may together hold as many addresses as one such range. A /8 and a /24 are
-	// about what the largest single networks hold, and far from the internet.
+	// port may together hold as many addresses as one such range.
 	WidestIPv4 int `yaml:"widest-ipv4-prefix"`
 	WidestIPv6 int `yaml:"widest-ipv6-prefix"`
 }

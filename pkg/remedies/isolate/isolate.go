@@ -180,9 +180,10 @@ func (v *view) open() []string {
 	var open []string
 	for key, g := range v.groups {
 		switch {
-		case g.name == v.untrack && len(g.rules) > 0:
-			open = append(open, key+" is left over")
 		case g.name == v.untrack:
+			if len(g.rules) > 0 {
+				open = append(open, key+" is left over")
+			}
 		case v.uses(g.vpc):
 			for _, r := range g.rules {
 				open = append(open, key+" allows "+r.String())
