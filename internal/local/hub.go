@@ -72,7 +72,9 @@ func NewHub(ctx context.Context, a *AWS, db *DynamoDB) (*Hub, error) {
 	if h.QueueURL, err = h.newQueue(ctx, queueName, map[string]string{"RedrivePolicy": redrive}); err != nil {
 		return nil, err
 	}
-	if h.inbox, err = h.newQueue(ctx, "operator", nil); err != nil {
+	// An alert whose delivery is lost on its way is received again at once, not
+	// after the half minute that a queue hides it by default.
+	if h.inbox, err = h.newQueue(ctx, "operator", map[string]string{"VisibilityTimeout": "0"}); err != nil {
 		return nil, err
 	}
 	return h, h.subscribe(ctx)
