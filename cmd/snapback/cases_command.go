@@ -132,7 +132,7 @@ func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
 			return err
 		}
 	}
-	if c.Threat() {
+	if len(c.Findings) > 0 {
 		after := "After " + plain(c.Findings[0].Type, columns) + ": severity " + rated(&c.Findings[0])
 		if more := len(c.Findings) - 1; more > 0 {
 			after += ", and " + plural(more, "more finding")

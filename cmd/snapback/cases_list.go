@@ -296,7 +296,7 @@ func caseTable(w io.Writer, head string, value func(*ledger.Case) string, cases 
 // about is the resource of a case in one name. Of a case whose target is a
 // finding, it is what the finding is about.
 func about(c *ledger.Case) string {
-	if c.Target.Type == control.TypeFinding && c.Threat() {
+	if c.Target.Type == control.TypeFinding && len(c.Findings) > 0 {
 		return cmp.Or(c.Findings[0].Resource, c.Target.ID)
 	}
 	return c.Target.ID

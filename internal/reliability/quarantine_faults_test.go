@@ -302,7 +302,7 @@ func (s *threat) lift(right threatDenial) string {
 		return ""
 	}
 	if n := s.used(s.t, ledger.PerThreatAccount, s.account); n != 1 {
-		s.t.Errorf("%d changes are counted after findings in the account, want 1", n)
+		s.t.Errorf("%d changes are counted against threats in the account, want 1", n)
 	}
 	cases := s.cases()
 	if n := len(cases); n > 2 || n == 2 && (right.way != anew || cases[0].State != "") {

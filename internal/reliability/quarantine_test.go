@@ -212,7 +212,7 @@ func (s *threat) contained(end fate) {
 	s.closed(cases[0], control.Remediated, nil)
 	s.oneStory(s.told(), control.Remediated, cases[0].ID)
 	if n := s.used(s.t, ledger.PerThreatAccount, s.account); n != 1 {
-		s.t.Errorf("%d changes are counted after findings in the account, want 1", n)
+		s.t.Errorf("%d changes are counted against threats in the account, want 1", n)
 	}
 }
 

@@ -61,8 +61,10 @@ type Alert struct {
 	// Target is, in a drill and where a finding is only told of, the finding itself.
 	Target *control.Target `json:"target,omitempty"`
 	ARN    string          `json:"arn,omitempty"`
+	// Runbook says that it tells of a threat, which a runbook answers.
+	Runbook bool `json:"runbook,omitempty"`
 	// Findings are those of GuardDuty that it tells of, the one that came first
-	// first; none where a control found a violation. Their texts come from outside.
+	// first; none where no finding led to it. Their texts come from outside.
 	Findings []ledger.Finding `json:"findings,omitempty"`
 	// Drill says that the finding is a sample: nothing is ever changed.
 	Drill bool `json:"drill,omitempty"`
@@ -132,7 +134,7 @@ func FromCase(c *ledger.Case) Alert {
 	a := Alert{
 		Schema: Schema, ID: newsID(c),
 		Outcome: c.Outcome, Severity: c.Severity, Reason: c.Reason, Gate: c.Gate, Held: c.Held, Until: c.Until, Mode: c.Mode,
-		Control: c.Control, Case: c.ID, Target: &c.Target, ARN: c.ARN, Findings: c.Findings, Drill: c.Drill,
+		Control: c.Control, Case: c.ID, Target: &c.Target, ARN: c.ARN, Runbook: c.Runbook, Findings: c.Findings, Drill: c.Drill,
 		Account: c.Target.Account, Region: c.Target.Region,
 		Event: c.Event, Actor: c.Actor, Rounds: c.Rounds, Changes: []Change{},
 	}
@@ -201,8 +203,8 @@ func changeOf(c *ledger.Case, s *ledger.Step) Change {
 	return change
 }
 
-// threat reports whether the alert tells of what GuardDuty found.
-func (a Alert) threat() bool { return len(a.Findings) > 0 }
+// threat reports whether the alert tells of a threat.
+func (a Alert) threat() bool { return a.Runbook || len(a.Findings) > 0 }
 
 // worse is the worse one of two severities.
 func worse(one, other control.Severity) control.Severity {

@@ -34,7 +34,7 @@ func (a Alert) Text() string {
 	switch {
 	case len(a.Rounds) > 0: // which take their place
 		who, changed = 3, 3
-	case a.threat(): // whose actor nobody knows
+	case len(a.Findings) > 0: // whose actor nobody knows
 		story, who = 2, 4
 	}
 	open, all := a.toTell()
@@ -149,7 +149,7 @@ func (a Alert) resource() []string {
 	switch {
 	case a.Target == nil:
 		return nil
-	case a.Target.Type == control.TypeFinding && a.threat() && a.Findings[0].Resource != "":
+	case a.Target.Type == control.TypeFinding && len(a.Findings) > 0 && a.Findings[0].Resource != "":
 		return cut(hanging("Resource  ", indent, clean(a.Findings[0].Resource, maxName)), 2)
 	}
 	name, kind := "Resource  "+clean(a.Target.ID, maxName), "("+clean(a.Target.Type, maxName)+")"
@@ -169,7 +169,7 @@ type ranked struct {
 // who are the lines on the operator, the actor and the times.
 func (a Alert) who(most int) []string {
 	all := slices.Concat(a.operator(), actor(a.Actor), a.cause())
-	if a.threat() { // what led here is told as found
+	if len(a.Findings) > 0 { // what led here is told as found
 		all = a.operator()
 	}
 	return fewer(all, most)

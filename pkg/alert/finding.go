@@ -25,7 +25,7 @@ func findingTypes(findings []ledger.Finding) []string {
 // itself is the type of finding that the alert is about where its target is no
 // resource but the finding, and empty elsewhere.
 func (a Alert) itself() string {
-	if a.threat() && a.Target != nil && a.Target.Type == control.TypeFinding && a.resourceID() == a.Findings[0].ID {
+	if len(a.Findings) > 0 && a.Target != nil && a.Target.Type == control.TypeFinding && a.resourceID() == a.Findings[0].ID {
 		return a.Findings[0].Type
 	}
 	return ""

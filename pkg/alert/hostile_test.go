@@ -160,7 +160,7 @@ var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`(FIXED|GONE|PARTLY FIXED|SEEN, NOT CHANGED|WAITING|EXPIRED|NOT FIXED|UNDONE|HELD|TUG OF WAR|CAN'T TELL|REFUSED|STOPPED|STARTED): [A-Za-z ,;']+\.$`,
 	`(CONTAINED|PARTLY CONTAINED|NOT CONTAINED|RELEASED|DRILL|THREAT REPORTED): [A-Za-z ,;']+\.$`,
 	`THREAT, (NOT CONTAINED|WAITING|EXPIRED|HELD|TUG OF WAR|CAN'T TELL): [A-Za-z ,;']+\.$`,
-	`(It waits for an answer|The resource is exempt|New findings are only told) until [0-9 :-]{19} UTC\.$`,
+	`(It waits for an answer|The resource is exempt) until [0-9 :-]{19} UTC\.$`, `Until [0-9 :-]{19} UTC it is only told of\.$`,
 	`(This change|Once made, this change|A part of this) can't be undone\.$`,
 	`Some of it could not be put back: see below\.$`, `GuardDuty tells of it by findings of \d+ types\.$`,
 	`(Resource|Account|Control|Who|When|Event|Approved|Released|Retried|Undone|Stopped|Started|Docs)  `, `(Finding|Remote|Ports|Runbook)  `,

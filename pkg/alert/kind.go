@@ -13,7 +13,7 @@ type about string
 
 const (
 	violation about = ""       // a control found the baseline violated
-	threat    about = "threat" // GuardDuty found something
+	threat    about = "threat" // a runbook answers it
 	drill     about = "drill"  // GuardDuty sent a sample
 )
 
@@ -144,7 +144,7 @@ var kinds = map[news]kind{
 	},
 	{outcome: control.Undone, about: threat}: {
 		headline: "RELEASED: put back by an operator; nothing contains it now.", subject: "RELEASED:",
-		until: "New findings are only told until %s.", left: notAllBack,
+		until: "Until %s it is only told of.", left: notAllBack,
 		change: "Put back", undone: true, after: []string{"undo"}, commands: endExemption,
 	},
 	{outcome: control.Held, about: threat}: {

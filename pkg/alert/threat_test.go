@@ -194,7 +194,7 @@ func threats() map[string]*ledger.Case {
 		"threat-reported": contained(control.Observed, told),
 		"threat-held":     contained(control.Held, nil),
 		"threat-held-limit": contained(control.Held, func(c *ledger.Case) {
-			c.Gate, c.Held = ledger.GateLimit, "The baseline allows 100 changes an hour after findings in account 222222222222, and they are made."
+			c.Gate, c.Held = ledger.GateLimit, "The baseline allows 100 changes an hour against threats in account 222222222222, and they are made."
 		}),
 		"threat-held-mode": contained(control.Held, func(c *ledger.Case) {
 			c.Gate, c.Held = ledger.GateMode, "The change was begun, and the mode is now observe: the baseline says so."

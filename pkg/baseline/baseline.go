@@ -92,6 +92,12 @@ type Baseline struct {
 	Exemptions []Exemption
 	// Protected is what nothing ever changes.
 	Protected Protected
+	// Administrators are ARNs of users and roles whose business it is to give rights,
+	// to themselves too. The account may be *, the resource part may hold the
+	// wildcards * and ?.
+	Administrators []string
+	// Sensitive is what nobody may come to reach by rights that he gave himself.
+	Sensitive []control.Access
 	// Approvals say who may approve a change, and until when.
 	Approvals Approvals
 	// Limits bound what Snapback changes by itself.

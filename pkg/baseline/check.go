@@ -219,6 +219,21 @@ func alike(one, other string) bool {
 		(a[arnRegion] == "") == (b[arnRegion] == "") && ((a[arnAccount] == "") == (b[arnAccount] == "") || a[arnAccount] == "*")
 }
 
+// administratorFault says what is wrong with an administrator besides.
+func administratorFault(f []string) string {
+	if why := principalFault(f); why != "" {
+		return why
+	}
+	kind, name, _ := strings.Cut(f[arnResource], "/")
+	switch {
+	case kind != "role" && kind != "user":
+		return "want a user or a role: of a group, name its users, and root is one anyway"
+	case strings.Trim(name, "*?/") == "":
+		return "every " + kind + " would be an administrator, and nothing of theirs an escalation: name at least a part of it"
+	}
+	return ""
+}
+
 // principalFault says what is wrong with a protected principal besides.
 func principalFault(f []string) string {
 	switch {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -186,12 +185,12 @@ func (m Match) inAccount(account string) bool {
 // empty if the ARN is not protected.
 func (b *Baseline) ProtectedBy(arn string) string {
 	for _, p := range b.Protected.Principals {
-		if matchARN(p, arn) {
+		if control.MatchARN(p, arn) {
 			return "protected principal " + p
 		}
 	}
 	for _, r := range b.Protected.Resources {
-		if matchARN(r, arn) {
+		if control.MatchARN(r, arn) {
 			return "protected resource " + r
 		}
 	}
@@ -202,7 +201,7 @@ func (b *Baseline) ProtectedBy(arn string) string {
 func (b *Baseline) exemption(f Facts) *Exemption {
 	for i := range b.Exemptions {
 		e := &b.Exemptions[i]
-		if !e.Ended(f.Now) && e.concerns(f) && matchARN(e.Resource, f.ARN) {
+		if !e.Ended(f.Now) && e.concerns(f) && control.MatchARN(e.Resource, f.ARN) {
 			return e
 		}
 	}
@@ -235,20 +234,4 @@ func (b *Baseline) Needs(f Facts) (organizationalUnits, tags bool) {
 		tags = tags || byTags
 	}
 	return organizationalUnits, tags
-}
-
-// matchARN matches an ARN field by field. A wildcard must not reach beyond its
-// field: paths of IAM roles may hold colons, and whoever may name a role could
-// otherwise make it look like a protected one.
-func matchARN(pattern, arn string) bool {
-	want, got := strings.SplitN(pattern, ":", arnFields), strings.SplitN(arn, ":", arnFields)
-	if len(want) != arnFields || len(got) != arnFields {
-		return false
-	}
-	for i := range arnResource {
-		if want[i] != got[i] && (i != arnAccount || want[i] != "*") {
-			return false
-		}
-	}
-	return control.MatchGlob(want[arnResource], got[arnResource])
 }

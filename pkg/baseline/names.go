@@ -47,7 +47,13 @@ func newParser(file string, domains []control.Domain) *parser {
 			controls.add(rule{c.ID, c.Resource, c.Remedy.Apply != nil, given(c.Params)})
 		}
 	}
-	return &parser{file: file, controls: controls, runbooks: runbooks}
+	p := &parser{file: file, controls: controls, runbooks: runbooks}
+	for _, d := range domains {
+		if d.Identities != nil {
+			p.identities = append(p.identities, d.Identities)
+		}
+	}
+	return p
 }
 
 func given(params any) []any {

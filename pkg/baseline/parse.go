@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,9 @@ func parse(p *parser, data []byte) (*Baseline, Problems) {
 	for _, d := range p.decoded {
 		d.params.Set(d.value)
 	}
+	for _, to := range p.identities {
+		*to = control.Identities{Administrators: b.Administrators, Sensitive: b.Sensitive, Protected: b.Protected.Principals}
+	}
 	return b, p.problems
 }
 
@@ -84,7 +88,9 @@ type parser struct {
 	problems Problems
 	errors   int // how many of them are no warnings
 	decoded  []decoded
-	last     []func(*Baseline) // checks that wait for the sections behind theirs
+	// identities are those of the domains that have to know them.
+	identities []*control.Identities
+	last       []func(*Baseline) // checks that wait for the sections behind theirs
 }
 
 func (p *parser) errorf(at *yaml.Node, format string, args ...any) {
@@ -124,6 +130,8 @@ func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 		{"overrides", "", func(_, v *yaml.Node) { b.Overrides = p.overrides(v) }},
 		{"exemptions", "", func(_, v *yaml.Node) { b.Exemptions = p.exemptions(v) }},
 		{"protected", "", func(_, v *yaml.Node) { p.protected(v, &b.Protected) }},
+		{"administrators", "", func(_, v *yaml.Node) { b.Administrators = p.administrators(v) }},
+		{"sensitive", "", func(_, v *yaml.Node) { b.Sensitive = p.sensitive(v) }},
 		{"approvals", "", func(_, v *yaml.Node) { p.approvals(v, &b.Approvals) }},
 		{"limits", "", func(_, v *yaml.Node) { p.limits(v, &b.Limits) }},
 		{"alerts", "", func(_, v *yaml.Node) { b.Alerts = p.alerts(v) }},
@@ -402,6 +410,54 @@ func (p *parser) protected(n *yaml.Node, protected *Protected) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		p.errorf(n, `protected is empty: list ARNs, as in principals: ["arn:aws:iam::*:role/break-glass"], or remove it`)
 	}
+}
+
+func (p *parser) administrators(n *yaml.Node) []string {
+	return p.texts(n, "administrators", func(item *yaml.Node, name string) (string, bool) {
+		s := p.arn(item, name, administratorFault)
+		return s, s != ""
+	})
+}
+
+// sensitive reads the accesses that are sensitive.
+func (p *parser) sensitive(n *yaml.Node) []control.Access {
+	var all []control.Access
+	p.list(n, "sensitive", func(item *yaml.Node) {
+		var a control.Access
+		p.mapping(item, "an item of sensitive", []field{
+			{"actions", `name the IAM actions, as in actions: ["s3:GetObject"]`, func(_, v *yaml.Node) { a.Actions = p.texts(v, "actions", p.action) }},
+			{"resources", `name the resources, as in resources: ["arn:aws:s3:::payroll/*"]`, func(_, v *yaml.Node) { a.Resources = p.texts(v, "resources", p.sensitiveResource) }},
+		})
+		all = append(all, a)
+	})
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		p.errorf(n, `sensitive is an empty list: name what is, as in - {actions: ["s3:GetObject"], resources: ["arn:aws:s3:::payroll/*"]}, or remove it`)
+	}
+	return all
+}
+
+// iamAction is what an IAM action looks like, with wildcards.
+var iamAction = regexp.MustCompile(`^[a-z0-9-]+:[A-Za-z0-9*?]+$`)
+
+func (p *parser) action(n *yaml.Node, name string) (string, bool) {
+	s, ok := p.text(n, name)
+	if ok && !iamAction.MatchString(s) {
+		p.errorf(n, "%s is %s: want an IAM action such as s3:GetObject or kms:*, whose service is written out", name, quote(s))
+		return "", false
+	}
+	return s, ok
+}
+
+// sensitiveResource reads an ARN whose account, Region and resource may hold
+// wildcards; * alone is every resource.
+func (p *parser) sensitiveResource(n *yaml.Node, name string) (string, bool) {
+	s, ok := p.text(n, name)
+	f := strings.SplitN(s, ":", arnFields)
+	if ok && s != "*" && (len(f) != arnFields || f[0] != "arn" || f[arnResource] == "" || isGlob(f[arnPartition]+f[arnService])) {
+		p.errorf(n, "%s is %s: want an ARN such as arn:aws:s3:::payroll/*, or * for all", name, quote(s))
+		return "", false
+	}
+	return s, ok
 }
 
 func (p *parser) approvals(n *yaml.Node, a *Approvals) {

@@ -111,7 +111,7 @@ func testRunbooks() []control.Runbook {
 // uses a control that it makes anew, as domains do.
 func testDomains() []control.Domain {
 	return []control.Domain{
-		{Name: "response", Runbooks: testRunbooks(), Uses: testControls()[rotationControl : rotationControl+1]},
+		{Name: "response", Identities: &control.Identities{}, Runbooks: testRunbooks(), Uses: testControls()[rotationControl : rotationControl+1]},
 		{Name: "test", Controls: testControls()},
 	}
 }
@@ -291,15 +291,22 @@ func TestFileIsReadInFull(t *testing.T) {
 				"arn:aws:s3:::log-archive",
 			},
 		},
+		Administrators: []string{
+			"arn:aws:iam::*:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_AdministratorAccess_*", "arn:aws:iam::222222222222:user/ops/break-glass",
+		},
+		Sensitive: []control.Access{
+			{Actions: []string{"s3:GetObject", "s3:*Policy"}, Resources: []string{"arn:aws:s3:::payroll/*"}},
+			{Actions: []string{"kms:*"}, Resources: []string{"*"}},
+		},
 		Approvals: baseline.Approvals{ExpireAfter: 3 * 24 * time.Hour},
 		Limits: baseline.Limits{
 			ChangesPerAccountPerHour: 10, ChangesPerControlPerHour: 20, ThreatChangesPerAccountPerHour: 30,
 			RoundsPerResource: 4, ExemptionDays: 150,
 		},
 		Alerts: []baseline.Route{
-			{Outcomes: []control.Outcome{control.Observed}, Severities: []control.Severity{control.Low, control.Medium}, Topic: "none", Line: 27},
-			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 28},
-			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 29},
+			{Outcomes: []control.Outcome{control.Observed}, Severities: []control.Severity{control.Low, control.Medium}, Topic: "none", Line: 33},
+			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 34},
+			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 35},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -307,6 +314,10 @@ func TestFileIsReadInFull(t *testing.T) {
 	}
 	if got.Controls[1].Params != domains[1].Controls[rotationControl].Params || got.Runbooks[1].Params != domains[0].Runbooks[0].Params {
 		t.Error("the settings' params are not those of the control and the runbook")
+	}
+	identities := control.Identities{Administrators: want.Administrators, Sensitive: want.Sensitive, Protected: want.Protected.Principals}
+	if diff := cmp.Diff(identities, *domains[0].Identities); diff != "" {
+		t.Errorf("the domain does not know the baseline's identities (-want +got):\n%s", diff)
 	}
 }
 

@@ -133,6 +133,12 @@ type Remedy struct {
 	// Plan reads the live state and returns the smallest change that restores
 	// the baseline, or nil when there is nothing to do. It never mutates.
 	Plan func(context.Context, *cloud.Session, Target) (*Change, error)
+	// Verify reads the live state of a change that was decided, whether or not the
+	// plan would still find a reason for it: nil if it is as After says, else the
+	// change from what it found to After. Nil: Plan tells. It is needed where the
+	// reason for several changes is gone with the first of them, as that for
+	// containing an attacker is once his grant is taken back.
+	Verify func(context.Context, *cloud.Session, Change) (*Change, error)
 	// Apply makes the change. It is idempotent: applied twice it leaves the
 	// same state. Nil: the control only reports.
 	Apply func(context.Context, *cloud.Session, Change) error
@@ -151,7 +157,7 @@ type Remedy struct {
 // control that only observes gets no permission to write. A test holds that
 // the calls which a lifecycle really makes are exactly these.
 type Permissions struct {
-	List, Plan, Apply, Undo, Look []Permission
+	List, Plan, Verify, Apply, Undo, Look []Permission
 }
 
 // Permission is one AWS API call and the IAM action that allows it. The two
@@ -221,6 +227,9 @@ type Resource struct {
 	Sample string
 	// Untagged says that AWS keeps no tags on resources of this type.
 	Untagged bool
+	// Unrecorded says that AWS Config does not record resources of this type by an
+	// ID that names them here, or at all.
+	Unrecorded bool
 }
 
 // Control is one rule of the baseline for one type of resource.
@@ -248,6 +257,9 @@ type Control struct {
 	// Params is a pointer to a struct of this control's own that holds its
 	// defaults; the baseline file is decoded into it strictly. Nil: none.
 	Params any
+	// Cautious says that its change waits for a yes unless an entry of the baseline
+	// enforces this very control by its ID, although the change can be undone.
+	Cautious bool
 }
 
 // Domain is the controls that share one function and one IAM role.
@@ -260,4 +272,7 @@ type Domain struct {
 	// Uses are controls of other domains whose remedies the runbooks use: their
 	// params are read here too, but their events go to their own domain alone.
 	Uses []Control
+	// Identities is where the baseline's lists of principals and of what is
+	// sensitive are put, for plans that have to know them. Nil: none of them does.
+	Identities *Identities
 }

@@ -18,7 +18,7 @@ type Rule struct {
 // Rules are the EventBridge rules that bring a domain the events its controls
 // are triggered by: one for each source of CloudTrail calls and one for AWS
 // Config, split where a pattern would be longer than EventBridge takes; and the
-// GuardDuty findings, if it has runbooks. The same controls always give the same
+// GuardDuty findings, if it has runbooks that answer them. The same controls always give the same
 // rules.
 //
 // Failed and read-only calls are not filtered here: a filter that is wrong
@@ -34,6 +34,11 @@ func (d Domain) Rules() []Rule {
 			calls[t.Source] = append(calls[t.Source], t.Names...)
 		}
 	}
+	for i := range d.Runbooks {
+		for _, t := range d.Runbooks[i].Triggers {
+			calls[t.Source] = append(calls[t.Source], t.Names...)
+		}
+	}
 	var rules []Rule
 	for _, source := range slices.Sorted(maps.Keys(calls)) {
 		service, _, _ := strings.Cut(source, ".")
@@ -42,7 +47,7 @@ func (d Domain) Rules() []Rule {
 		}))...)
 	}
 	rules = append(rules, d.rules("config", event.Split(types, event.ConfigResources))...)
-	if len(d.Runbooks) > 0 {
+	if slices.ContainsFunc(d.Runbooks, func(r Runbook) bool { return len(r.Findings) > 0 }) {
 		rules = append(rules, d.rules("guardduty", []event.Pattern{event.Findings()})...)
 	}
 	return rules

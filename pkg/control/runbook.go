@@ -7,8 +7,9 @@ import (
 	"github.com/snapback-aws/snapback/pkg/event"
 )
 
-// Runbook is what is done after GuardDuty findings of some types: remedies, in
-// their order, on the resources that a finding names.
+// Runbook is what is done about a threat, which GuardDuty findings of some types
+// or some calls tell of: remedies, in their order, on the resources that they
+// name.
 type Runbook struct {
 	// ID is how the baseline file, alerts and cases name it: "ec2-quarantine".
 	ID string
@@ -23,6 +24,10 @@ type Runbook struct {
 	// Findings are the finding types that it answers, as globs in which * stands
 	// for any characters: "CryptoCurrency:EC2/*".
 	Findings []string
+	// Triggers are the CloudTrail calls that it answers, and Severity is how bad it
+	// is that such a call was one that it has to answer; none if it answers findings.
+	Triggers []Trigger
+	Severity Severity
 	// When says in words on which findings of these types it does, such as "the
 	// instance is the actor"; empty: on all.
 	When string
@@ -52,6 +57,12 @@ type Step struct {
 	Urgent bool
 }
 
+// Called are the targets of a call that the runbook answers for, once each.
+func (r *Runbook) Called(call *event.Call) []Target {
+	c := Control{Resource: r.Resource, Triggers: r.Triggers}
+	return slices.DeleteFunc(c.callTargets(call), func(t Target) bool { return !r.IDs.MatchString(t.ID) })
+}
+
 // Answers are the targets of a finding that the runbook answers for, once each;
 // none if it does not answer this finding. A finding is not believed: what it
 // names that can't be the ID of a resource of the type is left out.
@@ -78,6 +89,11 @@ func (r *Runbook) Matches(findingType string) bool {
 // TypeFinding is the type of a target that is a GuardDuty finding itself: of a
 // runbook that only tells of it.
 const TypeFinding = "AWS::GuardDuty::Finding"
+
+// Rating is the lowest severity of a finding that is as bad.
+func (s Severity) Rating() float64 {
+	return map[Severity]float64{Low: 1, Medium: 4, High: 7, Critical: 9}[s]
+}
 
 // SeverityOf is the severity in words of a finding's severity from 1.0 to 10.0.
 // Source: GuardDuty user guide, "Severity levels of GuardDuty findings".

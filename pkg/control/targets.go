@@ -97,5 +97,8 @@ func (c *Control) configTargets(e *event.Event, r event.Resource) []Target {
 
 // ConfigTypes are the Config resource types whose events concern the control.
 func (c *Control) ConfigTypes() []string {
+	if c.Unrecorded {
+		return c.AlsoTypes
+	}
 	return append([]string{c.Type}, c.AlsoTypes...)
 }

@@ -65,10 +65,7 @@ func (c *Control) faults() []string {
 	f.resource(c.Resource)
 	f.want(len(c.Triggers) > 0, "Triggers are missing")
 	f.want(c.List != nil, "List is missing")
-	for _, t := range c.Triggers {
-		f.want(strings.HasSuffix(t.Source, ".amazonaws.com"), "a trigger's Source: want an eventSource such as s3.amazonaws.com")
-		f.want(len(t.Names) > 0 && t.Targets != nil, "a trigger without Names or Targets")
-	}
+	f.triggers(c.Triggers)
 	f.params(c.Params)
 	return append(f, c.Remedy.faults()...)
 }
@@ -77,11 +74,13 @@ func (r *Runbook) faults() []string {
 	var f wanted
 	f.words(r.ID, r.Title, r.Rationale)
 	f.resource(r.Resource)
-	f.want(len(r.Findings) > 0, "Findings are missing")
+	f.want(len(r.Findings) > 0 != (len(r.Triggers) > 0), "want either Findings or Triggers")
+	f.want(len(r.Triggers) == 0 || slices.Contains(Severities, r.Severity), "Severity is missing")
+	f.triggers(r.Triggers)
 	for _, glob := range r.Findings {
 		f.want(findingGlob.MatchString(glob), fmt.Sprintf("Findings: %q is no glob over finding types such as CryptoCurrency:EC2/*", glob))
 	}
-	f.want(r.Targets != nil, "Targets is missing")
+	f.want(r.Targets != nil || len(r.Findings) == 0, "Targets is missing")
 	f.want(len(r.Steps) > 0 || r.Reason != nil, "Reason is missing: why is nothing done?")
 	f.want(len(r.Steps) == 0 || r.Reason == nil, "Reason of a runbook that has Steps")
 	f.params(r.Params)
@@ -129,6 +128,13 @@ func (w *wanted) words(id, title, rationale string) {
 	w.want(rationale != "", "Rationale is missing: why does the rule exist?")
 }
 
+func (w *wanted) triggers(triggers []Trigger) {
+	for _, t := range triggers {
+		w.want(strings.HasSuffix(t.Source, ".amazonaws.com"), "a trigger's Source: want an eventSource such as s3.amazonaws.com")
+		w.want(len(t.Names) > 0 && t.Targets != nil, "a trigger without Names or Targets")
+	}
+}
+
 func (w *wanted) resource(r Resource) {
 	w.want(strings.HasPrefix(r.Type, "AWS::"), "Type: want a Config resource type such as AWS::S3::Bucket")
 	w.want(r.ARN != nil, "ARN is missing")
@@ -159,6 +165,7 @@ func (r *Remedy) faults() []string {
 	}{
 		{"List", true, r.Permissions.List},
 		{"Plan", r.Plan != nil, r.Permissions.Plan},
+		{"Verify", r.Verify != nil, r.Permissions.Verify},
 		{"Apply", r.Apply != nil, r.Permissions.Apply},
 		{"Undo", r.Undo != nil, r.Permissions.Undo},
 		{"Look", r.Look != nil, r.Permissions.Look},

@@ -156,7 +156,10 @@ func (e *Engine) walkOf(c *ledger.Case) *walk {
 	}
 	w := &walk{Engine: e, rule: about, target: c.Target, subject: c.Target, origin: c.Event, actor: c.Actor, drill: c.Drill}
 	if c.Threat() {
-		about.severity, w.finding = c.Severity, &c.Findings[0]
+		about.severity = c.Severity
+	}
+	if len(c.Findings) > 0 {
+		w.finding = &c.Findings[0]
 	}
 	return w
 }
@@ -275,6 +278,9 @@ func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 		return notSo("nothing was changed: %s", w.result.Reason)
 	}
 	mode := w.decision
+	if cmd.Name == Retry || c.Gate == ledger.GateMode {
+		w.begun = c
+	}
 	p, gates, err := w.look(ctx)
 	p.wait()
 	exempt := cmp.Or(w.exemption(gates), w.excused)

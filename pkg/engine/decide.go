@@ -19,8 +19,11 @@ import (
 // be read, nothing may be changed: the violation, if there is one, is held.
 func (w *walk) decide(ctx context.Context) error {
 	about := baseline.Facts{Control: w.rule.id, Account: w.subject.Account, ARN: w.rule.ARN(w.subject), Now: time.Now()}
+	if w.rule.runbook != nil {
+		about.Runbook, about.FindingSeverity = true, w.rule.severity.Rating()
+	}
 	if w.finding != nil {
-		about.Runbook, about.FindingSeverity = true, w.finding.Severity
+		about.FindingSeverity = w.finding.Severity
 	}
 	units, tags := w.Baseline.Needs(about)
 	var err error
@@ -46,7 +49,7 @@ func (w *walk) decide(ctx context.Context) error {
 		return nil
 	}
 	why := fmt.Sprintf("exempt until %s: %s (%s)", x.Expires.Format(time.DateOnly), x.Reason, x.Owner)
-	if w.finding != nil {
+	if w.rule.runbook != nil {
 		w.excuse(why)
 		return nil
 	}
@@ -54,15 +57,18 @@ func (w *walk) decide(ctx context.Context) error {
 }
 
 // sober keeps a mode within what the rule can do: one that changes nothing
-// observes, and one whose change can't be undone waits for a yes unless the
-// baseline enforces this very rule by its ID.
+// observes, and one that is cautious or whose change can't be undone waits for a
+// yes unless the baseline enforces this very rule by its ID.
 func (w *walk) sober() {
 	d := &w.decision
 	switch {
 	case !w.rule.changes() && d.Mode.AtMost(baseline.Observe) != d.Mode:
 		d.Mode, d.Why = baseline.Observe, "the "+w.rule.kind()+" only reports"
-	case !w.rule.reversible() && d.Mode == baseline.Enforce && !d.Explicit:
+	case d.Mode != baseline.Enforce || d.Explicit:
+	case !w.rule.reversible():
 		d.Mode, d.Why = baseline.Approve, "the change can't be undone, and no entry of the baseline enforces "+w.rule.id+" by its ID"
+	case w.rule.cautious:
+		d.Mode, d.Why = baseline.Approve, "the change reaches far, and no entry of the baseline enforces "+w.rule.id+" by its ID"
 	}
 }
 
@@ -119,7 +125,7 @@ func (w *walk) alertHeld(ctx context.Context, gate *gateError) {
 		findings = append(findings, *w.finding)
 	}
 	_, err := w.tell(ctx, alert.Alert{
-		Findings: findings, Drill: w.drill, Case: w.result.Case,
+		Runbook: w.rule.runbook != nil, Findings: findings, Drill: w.drill, Case: w.result.Case,
 		Schema: alert.Schema, ID: w.origin.ID + "-" + w.rule.id + "-" + string(control.Held),
 		Outcome: control.Held, Severity: w.rule.severity, Reason: reason, Error: cloud.Reason(gate.err),
 		Mode: string(w.decision.Mode), Control: w.rule.id, Target: &w.subject, ARN: w.rule.ARN(w.subject),
@@ -139,6 +145,7 @@ func (w *walk) newCase(gates ledger.Gates, p *plan) *ledger.Case {
 		Control: w.rule.id, Severity: w.rule.severity, Target: w.target, ARN: w.rule.ARN(w.subject),
 		Mode: string(w.decision.Mode), Baseline: w.Baseline.Digest, Decided: w.decided(gates),
 		Event: w.origin, Actor: w.actor, Opened: now, Previous: gates.Latest, Drill: w.drill, Steps: w.steps(p),
+		Runbook: w.rule.runbook != nil,
 	}
 	if f := w.finding; f != nil {
 		c.Findings, c.Reason = []ledger.Finding{*f}, f.Title

@@ -42,10 +42,32 @@ func (w *walk) plan(ctx context.Context) *plan {
 		go func() {
 			defer close(p.made[i])
 			defer recovered(&f.err)
-			f.change, f.err = f.step.Remedy.Plan(ctx, session, w.subject)
+			f.change, f.err = w.planStep(ctx, session, &f.step.Remedy)
 		}()
 	}
 	return p
+}
+
+// planStep plans one step or, in a case that was begun, tells what of the change
+// that was decided is still to be made.
+func (w *walk) planStep(ctx context.Context, session *cloud.Session, remedy *control.Remedy) (*control.Change, error) {
+	if w.begun == nil {
+		return remedy.Plan(ctx, session, w.subject)
+	}
+	s := w.begun.Step(remedy.Name)
+	if s == nil || len(s.After) == 0 || s.Outcome == control.Held {
+		return remedy.Plan(ctx, session, w.subject)
+	}
+	return stillToDo(ctx, session, remedy, w.begun.Change(s))
+}
+
+// stillToDo is what of a change that was decided is still to be made; nil if
+// nothing is.
+func stillToDo(ctx context.Context, session *cloud.Session, remedy *control.Remedy, c control.Change) (*control.Change, error) {
+	if remedy.Verify == nil {
+		return remedy.Plan(ctx, session, c.Target)
+	}
+	return remedy.Verify(ctx, session, c)
 }
 
 // wait waits until every step is planned.

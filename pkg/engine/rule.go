@@ -15,14 +15,16 @@ type rule struct {
 	id string
 	control.Resource
 	steps []control.Step
-	// severity is the control's; a runbook has that of the finding.
+	// severity is the control's, or a runbook's own; after a finding it is that of
+	// the finding.
 	severity control.Severity
+	cautious bool // see control.Control
 	// runbook is nil for a control.
 	runbook *control.Runbook
 }
 
 func ofControl(c *control.Control) *rule {
-	return &rule{id: c.ID, Resource: c.Resource, severity: c.Severity, steps: []control.Step{{Remedy: c.Remedy}}}
+	return &rule{id: c.ID, Resource: c.Resource, severity: c.Severity, cautious: c.Cautious, steps: []control.Step{{Remedy: c.Remedy}}}
 }
 
 func ofRunbook(r *control.Runbook, severity control.Severity) *rule {
@@ -72,7 +74,7 @@ func (e *Engine) rule(id string) *rule {
 	}
 	for i := range e.Runbooks {
 		if e.Runbooks[i].ID == id {
-			return ofRunbook(&e.Runbooks[i], "")
+			return ofRunbook(&e.Runbooks[i], e.Runbooks[i].Severity)
 		}
 	}
 	return nil
@@ -98,6 +100,23 @@ func (e *Engine) walks(ev *event.Event) []walk {
 		for _, t := range e.Controls[i].Targets(ev) {
 			w := from
 			w.rule, w.target, w.subject, w.foreign = ofControl(&e.Controls[i]), t, t, t.Foreign(ev)
+			walks = append(walks, w)
+		}
+	}
+	if call, ok := ev.Detail.(*event.Call); ok {
+		walks = append(walks, e.called(from, ev, call)...)
+	}
+	return walks
+}
+
+// called are the walks of a call: of the runbooks that answer it.
+func (e *Engine) called(from walk, ev *event.Event, call *event.Call) []walk {
+	var walks []walk
+	for i := range e.Runbooks {
+		r := &e.Runbooks[i]
+		for _, t := range r.Called(call) {
+			w := from
+			w.rule, w.target, w.subject, w.foreign = ofRunbook(r, r.Severity), t, t, t.Foreign(ev)
 			walks = append(walks, w)
 		}
 	}

@@ -35,7 +35,8 @@ import (
 // several things to contain, and a world that can be looked at.
 type house struct {
 	*stage
-	doors map[string]*door
+	doors  map[string]*door
+	called bool // by a call, and not by findings
 }
 
 type door struct {
@@ -74,6 +75,9 @@ func newHouseOn(t *testing.T, s *stage, mode string, more ...string) *house {
 func (h *house) rebuild(more ...string) *engine.Engine {
 	h.t.Helper()
 	domain := control.Domain{Name: "houses", Runbooks: []control.Runbook{h.runbook(), teller()}}
+	if h.called {
+		domain.Runbooks = []control.Runbook{h.calledRunbook()}
+	}
 	text := strings.Join(append([]string{
 		"version: 1", "reviewed: " + time.Now().Format(time.DateOnly),
 		`organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1, eu-west-1]}`,
@@ -105,29 +109,34 @@ func (h *house) runbook() control.Runbook {
 		},
 	}
 	for _, name := range []string{"north", "south", "east", "west"} {
-		d := h.doors[name]
-		r.Steps = append(r.Steps, control.Step{After: d.after, Urgent: d.urgent, Remedy: control.Remedy{
-			Name: "shut-" + name,
-			Plan: func(ctx context.Context, s *cloud.Session, t control.Target) (*control.Change, error) {
-				return d.plan(ctx, s, t, name)
-			},
-			Apply: func(ctx context.Context, s *cloud.Session, _ control.Change) error { return shut(ctx, s, name) },
-			Undo: func(ctx context.Context, s *cloud.Session, c control.Change) error {
-				now, err := isShut(ctx, s, name)
-				switch {
-				case cloud.Is(err, "NoSuchBucket"):
-					return &control.LeftError{Left: []string{"There is no door " + name + " any more."}}
-				case err != nil:
-					return err
-				case !now:
-					return &control.MovedError{Change: c, Now: c.Before}
-				}
-				_, err = client(s).DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: &name})
-				return err
-			},
-		}})
+		if d := h.doors[name]; d != nil {
+			r.Steps = append(r.Steps, control.Step{After: d.after, Urgent: d.urgent, Remedy: h.remedy(name)})
+		}
 	}
 	return r
+}
+
+func (h *house) remedy(name string) control.Remedy {
+	return control.Remedy{
+		Name: "shut-" + name,
+		Plan: func(ctx context.Context, s *cloud.Session, t control.Target) (*control.Change, error) {
+			return h.doors[name].plan(ctx, s, t, name)
+		},
+		Apply: func(ctx context.Context, s *cloud.Session, _ control.Change) error { return shut(ctx, s, name) },
+		Undo: func(ctx context.Context, s *cloud.Session, c control.Change) error {
+			now, err := isShut(ctx, s, name)
+			switch {
+			case cloud.Is(err, "NoSuchBucket"):
+				return &control.LeftError{Left: []string{"There is no door " + name + " any more."}}
+			case err != nil:
+				return err
+			case !now:
+				return &control.MovedError{Change: c, Now: c.Before}
+			}
+			_, err = client(s).DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: &name})
+			return err
+		},
+	}
 }
 
 func (d *door) plan(ctx context.Context, s *cloud.Session, t control.Target, name string) (*control.Change, error) {

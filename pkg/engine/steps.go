@@ -127,7 +127,7 @@ func (k *work) step(ctx context.Context, step *control.Step, early bool) error {
 		k.half(ctx, &step.Remedy, &s)
 	default:
 		s.Applied = time.Now().UTC()
-		k.verify(ctx, k.session, &step.Remedy, &s)
+		k.verify(ctx, k.session, &step.Remedy, k.c.Change(&s), &s)
 	}
 	k.write(name, s)
 	if retryable(err) {
@@ -156,7 +156,7 @@ func (k *work) write(remedy string, s ledger.Step) {
 // half looks at what a change has left that failed for good: what of it was
 // made can be undone.
 func (k *work) half(ctx context.Context, remedy *control.Remedy, s *ledger.Step) {
-	change, err := remedy.Plan(ctx, k.session, k.target)
+	change, err := stillToDo(ctx, k.session, remedy, k.c.Change(s))
 	if err == nil && (change == nil || !equalJSON(change.Before, s.Before)) {
 		s.Applied = time.Now().UTC()
 	}
@@ -169,13 +169,13 @@ var verifyWaits = []time.Duration{
 	4 * time.Second, 7 * time.Second, 15250 * time.Millisecond,
 }
 
-// verify plans again until that finds nothing that could be done.
-func (w *walk) verify(ctx context.Context, session *cloud.Session, remedy *control.Remedy, step *ledger.Step) {
+// verify reads again until that finds nothing that could be done.
+func (w *walk) verify(ctx context.Context, session *cloud.Session, remedy *control.Remedy, made control.Change, step *ledger.Step) {
 	for _, wait := range verifyWaits {
 		if !pause(ctx, wait) {
 			break
 		}
-		change, err := remedy.Plan(ctx, session, w.target)
+		change, err := stillToDo(ctx, session, remedy, made)
 		switch {
 		case errors.Is(err, control.ErrGone):
 			step.Outcome, step.Error = control.Gone, "the resource was deleted after it was changed"

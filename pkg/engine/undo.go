@@ -138,7 +138,7 @@ func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.
 		step.Left = nil
 		switch {
 		case err == nil:
-			if err := w.verifyUndone(ctx, session, remedy, step); err != nil {
+			if err := w.verifyUndone(ctx, session, remedy, c.Change(step), step); err != nil {
 				return left, err
 			}
 		case errors.As(err, &lost):
@@ -159,13 +159,13 @@ func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.
 }
 
 // verifyUndone reads until a plan finds the state that was put back.
-func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, remedy *control.Remedy, step *ledger.Step) error {
+func (w *walk) verifyUndone(ctx context.Context, session *cloud.Session, remedy *control.Remedy, made control.Change, step *ledger.Step) error {
 	var last error
 	for _, wait := range verifyWaits {
 		if !pause(ctx, wait) {
 			break
 		}
-		change, err := remedy.Plan(ctx, session, w.target)
+		change, err := stillToDo(ctx, session, remedy, made)
 		switch {
 		case errors.Is(err, control.ErrGone) && w.rule.runbook != nil:
 			return nil // what was put back belongs to another resource than the target

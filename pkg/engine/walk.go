@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -29,6 +30,10 @@ type walk struct {
 	noMore  string          // why a finding is only told of
 	excused string          // why nothing is changed after a finding: an exemption
 	foreign string          // why the event may not reach for the target; empty if it may
+
+	// begun is a case whose changes are decided: what of them is still to be made is
+	// verified and not planned anew. Nil: there is none.
+	begun *ledger.Case
 
 	decision baseline.Decision
 	worker   ledger.Worker
@@ -110,7 +115,7 @@ func (w *walk) whole(ctx context.Context, gates ledger.Gates, p *plan) error {
 		return w.compliant(ctx, gates, p.gone())
 	}
 	if why := w.exemption(gates); why != "" {
-		if w.finding == nil {
+		if w.rule.runbook == nil {
 			return w.end(control.Exempt, why)
 		}
 		w.excuse(why)
@@ -198,8 +203,11 @@ func (w *walk) open(ctx context.Context, gates ledger.Gates, c *ledger.Case, p *
 
 // takeOver finishes a case whose worker was killed or gave up. The first
 // Before stays: an undo leads back to where the case began.
-func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error {
+func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) (err error) {
 	p.wait()
+	if p, err = w.verifyAll(ctx, gates.Live.Case, p); err != nil {
+		return err
+	}
 	moved := "" // what an approved change has become
 	c, err := w.Ledger.TakeOver(ctx, gates.Live.Case, gates, w.worker, func(c *ledger.Case) {
 		if w.finding != nil {
@@ -227,6 +235,22 @@ func (w *walk) takeOver(ctx context.Context, gates ledger.Gates, p *plan) error 
 		return w.restore(ctx, c, p)
 	}
 	return w.settle(ctx, c)
+}
+
+// verifyAll is the plan of a walk that takes over a case: of what was decided in
+// it, what is still to be made. The reason for a change may be gone with another
+// one that was made.
+func (w *walk) verifyAll(ctx context.Context, id string, p *plan) (*plan, error) {
+	if w.begun != nil || !slices.ContainsFunc(w.rule.steps, func(s control.Step) bool { return s.Remedy.Verify != nil }) {
+		return p, nil
+	}
+	var err error
+	if w.begun, err = w.Ledger.Case(ctx, id); err != nil {
+		return nil, err
+	}
+	p = w.plan(ctx)
+	p.wait()
+	return p, nil
 }
 
 // vanished ends the steps of a case whose resource is gone. What a killed worker

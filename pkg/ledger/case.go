@@ -59,8 +59,10 @@ type Case struct {
 
 	Event Event        `json:"event"`
 	Actor *event.Actor `json:"actor,omitempty"`
+	// Runbook says that a runbook is at work, against a threat.
+	Runbook bool `json:"runbook,omitempty"`
 	// Findings are the GuardDuty findings that the case is about, the one that led
-	// to it first; none where a control found a violation.
+	// to it first; none where no finding did.
 	Findings []Finding `json:"findings,omitempty"`
 	// Drill says that the finding is a sample: nothing is ever changed.
 	Drill bool `json:"drill,omitempty"`
@@ -174,7 +176,7 @@ func (c *Case) Change(s *Step) control.Change {
 	change := control.Change{
 		Target: c.Target, Reason: s.Reason, Before: s.Before, After: s.After, Touches: s.Touches, Left: s.Left, Facts: s.Facts, Case: c.ID,
 	}
-	if c.Threat() {
+	if len(c.Findings) > 0 {
 		change.Finding = c.Findings[0].ID
 	}
 	return change

@@ -28,8 +28,9 @@ type Finding struct {
 // maxFindings bounds the findings that one case keeps.
 const maxFindings = 50
 
-// Threat reports whether a GuardDuty finding led to the case.
-func (c *Case) Threat() bool { return len(c.Findings) > 0 }
+// Threat reports whether the case is about a threat, and not a resource that has
+// left the baseline.
+func (c *Case) Threat() bool { return c.Runbook || len(c.Findings) > 0 }
 
 // Saw adds a finding to the case, or what is new about one that it has: seen
 // again, or rated higher. It reports whether anything is, and whether findings

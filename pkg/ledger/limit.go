@@ -69,7 +69,7 @@ func (l Limit) String() string {
 	case PerControl:
 		return changes + " by control " + l.Of + " in the whole organization"
 	case PerThreatAccount:
-		return changes + " after findings in account " + l.Of
+		return changes + " against threats in account " + l.Of
 	}
 	return changes + " in account " + l.Of
 }

@@ -344,7 +344,7 @@ func TestLimitsSayWhatTheyCount(t *testing.T) {
 	}{
 		{perAccount(50), "50 changes an hour in account 222222222222"},
 		{perControl(200), "200 changes an hour by control example-control in the whole organization"},
-		{ledger.Limit{Scope: ledger.PerThreatAccount, Of: "3", Max: 7}, "7 changes an hour after findings in account 3"},
+		{ledger.Limit{Scope: ledger.PerThreatAccount, Of: "3", Max: 7}, "7 changes an hour against threats in account 3"},
 	} {
 		if got := tt.of.String(); got != tt.want {
 			t.Errorf("%+v: got %q, want %q", tt.of, got, tt.want)
