@@ -76,8 +76,8 @@ func TestShippedFileChangesNothingUnasked(t *testing.T) {
 func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 	lines := strings.Split(string(read(t, "..", "..", "baseline.yaml")), "\n")
 	blocks := examples(lines)
-	if len(blocks) != 8 {
-		t.Fatalf("%d examples, want one each of controls, runbooks, overrides, exemptions, protected, approvals, limits and alerts", len(blocks))
+	if len(blocks) != 10 {
+		t.Fatalf("%d examples, want one each of controls, runbooks, overrides, exemptions, protected, administrators, sensitive, approvals, limits and alerts", len(blocks))
 	}
 	everything := lines
 	for _, block := range blocks {
@@ -87,7 +87,7 @@ func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 	}
 	b := check(t, everything)
 	if b == nil || len(b.Controls) != 2 || len(b.Runbooks) != 1 || len(b.Overrides) != 2 || len(b.Exemptions) != 2 ||
-		len(b.Protected.Principals) != 1 || len(b.Protected.Resources) != 1 || len(b.Alerts) != 2 {
+		len(b.Protected.Principals) != 1 || len(b.Protected.Resources) != 1 || len(b.Administrators) != 3 || len(b.Sensitive) != 2 || len(b.Alerts) != 2 {
 		t.Errorf("the examples together give %+v", b)
 	}
 	plain := check(t, lines)
