@@ -1,6 +1,7 @@
 // Package lifecycle is the test that every remedy must pass on the local AWS:
 // violate, plan, apply twice, compliant, undo, as before, undo again refused;
-// and the calls that it really made are the permissions that it declares.
+// what it verifies is open before Apply and after Undo, and only then; and the
+// calls that it really made are the permissions that it declares.
 package lifecycle
 
 import (
@@ -125,6 +126,7 @@ func (r *run) violation(t *testing.T, v Violation) {
 	if r.remedy.Apply == nil {
 		return
 	}
+	r.verifyOpen(ctx, t, session, *change)
 
 	r.step(ctx, t, "Apply", func(ctx context.Context) error { return r.remedy.Apply(ctx, session, *change) })
 	after := state()
@@ -136,8 +138,37 @@ func (r *run) violation(t *testing.T, v Violation) {
 	if again := r.plan(ctx, t, session, target); again != nil && !again.Report() {
 		t.Fatalf("after Apply, Plan still finds: %s", again.Reason)
 	}
+	if open := r.verify(ctx, t, session, *change); open != nil && !open.Report() {
+		t.Errorf("after Apply, Verify still finds %s", open.Before)
+	}
 	r.look(ctx, t, session, *change)
 	r.undo(ctx, t, session, *change, before, state)
+}
+
+// verify reads a change back as the engine does; nil if the remedy has no Verify.
+func (r *run) verify(ctx context.Context, t *testing.T, session *cloud.Session, change control.Change) (open *control.Change) {
+	t.Helper()
+	if r.remedy.Verify != nil {
+		r.step(ctx, t, "Verify", func(ctx context.Context) (err error) {
+			open, err = r.remedy.Verify(ctx, session, change)
+			return err
+		})
+	}
+	return open
+}
+
+// verifyOpen checks that Verify finds a change that is not made, as it was planned.
+func (r *run) verifyOpen(ctx context.Context, t *testing.T, session *cloud.Session, change control.Change) {
+	t.Helper()
+	if r.remedy.Verify == nil {
+		return
+	}
+	switch open := r.verify(ctx, t, session, change); {
+	case open == nil:
+		t.Fatal("Verify finds nothing open of a change that is not made")
+	case open.Digest() != change.Digest():
+		t.Errorf("Verify of a change that is not made finds %s, want %s; to become %s, want %s", open.Before, change.Before, open.After, change.After)
+	}
 }
 
 // look checks that what Apply made can be told of.
@@ -162,6 +193,7 @@ func (r *run) undo(ctx context.Context, t *testing.T, session *cloud.Session, ch
 	}
 	r.step(ctx, t, "Undo", func(ctx context.Context) error { return r.remedy.Undo(ctx, session, change) })
 	unchanged(t, "Apply and Undo", before, state())
+	r.verifyOpen(ctx, t, session, change)
 	var moved *control.MovedError
 	if err := r.remedy.Undo(ctx, session, change); !errors.As(err, &moved) {
 		t.Errorf("undoing again: want a *control.MovedError, got %v", err)
@@ -192,7 +224,7 @@ func (r *run) permissions(t *testing.T) {
 	for _, step := range []struct {
 		name        string
 		permissions []control.Permission
-	}{{"List", declared.List}, {"Plan", declared.Plan}, {"Apply", declared.Apply}, {"Undo", declared.Undo}, {"Look", declared.Look}} {
+	}{{"List", declared.List}, {"Plan", declared.Plan}, {"Verify", declared.Verify}, {"Apply", declared.Apply}, {"Undo", declared.Undo}, {"Look", declared.Look}} {
 		want := map[string]bool{}
 		for _, p := range step.permissions {
 			want[p.Call] = true

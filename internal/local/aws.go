@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"sync"
 
@@ -18,7 +19,8 @@ import (
 )
 
 // AWS is moto's server: an emulated AWS with any number of accounts, each of
-// which exists as soon as it is entered.
+// which exists as soon as it is entered. moto/server.py adds the permissions
+// boundary of IAM users, which moto lacks.
 type AWS struct {
 	process  *process
 	endpoint string
@@ -33,11 +35,11 @@ var motoAddress = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
 
 // StartAWS starts an empty AWS. It ends on Close or with ctx.
 func StartAWS(ctx context.Context) (*AWS, error) {
-	server, err := tool("tools", "venv", "bin", "moto_server")
+	python, err := tool("tools", "venv", "bin", "python")
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(server, "-H", "127.0.0.1", "-p", "0")
+	cmd := exec.Command(python, filepath.Join(Root(), "internal", "local", "moto", "server.py"), "-H", "127.0.0.1", "-p", "0")
 	// Without the last one, each account begins with a thousand public images and
 	// their snapshots, which takes moto seconds.
 	cmd.Env = environment("AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "PYTHONUNBUFFERED=1", "MOTO_EC2_LOAD_DEFAULT_AMIS=false")
