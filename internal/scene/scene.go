@@ -1,4 +1,4 @@
-// Package scene makes what a GuardDuty finding is about on the local AWS, for
+// Package scene makes what a threat is about on the local AWS, for
 // tests, demo and bench: an instance in service, with everything that has to be
 // contained and put back. And it tells what is left of it.
 package scene

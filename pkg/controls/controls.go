@@ -4,6 +4,7 @@ package controls
 
 import (
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/controls/identity"
 	"github.com/snapback-aws/snapback/pkg/controls/network"
 	"github.com/snapback-aws/snapback/pkg/controls/storage"
 	"github.com/snapback-aws/snapback/pkg/runbooks"
@@ -14,6 +15,7 @@ func Domains() []control.Domain {
 	return []control.Domain{
 		storage.Domain(),
 		network.Domain(),
+		identity.Domain(),
 		runbooks.Domain(),
 	}
 }

@@ -22,9 +22,21 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// shared are the files of domain folders that hold no control but what several
-// controls need. A domain's own list, <domain>/<domain>.go, is not named.
+// shared are the files of domain folders that hold no control or runbook but what
+// several of them need. A domain's own list, <domain>/<domain>.go, is not named.
 var shared = []string{
+	"identity/act.go",
+	"identity/back.go",
+	"identity/gain.go",
+	"identity/given.go",
+	"identity/judge.go",
+	"identity/limit.go",
+	"identity/other.go",
+	"identity/read.go",
+	"identity/read_account.go",
+	"identity/sentence.go",
+	"identity/trust.go",
+	"identity/version.go",
 	"storage/public_access_block.go",
 	"network/prefixes.go",
 	"network/security_group.go",
@@ -85,10 +97,10 @@ func TestEveryCallBuildsItsOwnValues(t *testing.T) {
 // TestEveryControlFileIsListed reads the source: a control that is written but
 // not listed would never run, and nothing else would say so.
 func TestEveryControlFileIsListed(t *testing.T) {
-	listed := map[string][]control.Control{}
+	listed := map[string]control.Domain{}
 	for _, d := range controls.Domains() {
 		if len(d.Controls) > 0 { // the runbooks of the others have a package of their own
-			listed[d.Name] = d.Controls
+			listed[d.Name] = d
 		}
 	}
 	entries, err := os.ReadDir(".")
@@ -102,11 +114,11 @@ func TestEveryControlFileIsListed(t *testing.T) {
 		}
 		folders++
 		t.Run(entry.Name(), func(t *testing.T) {
-			list, ok := listed[entry.Name()]
+			domain, ok := listed[entry.Name()]
 			if !ok {
 				t.Fatalf("controls.Domains() does not list the domain of folder %s", entry.Name())
 			}
-			checkFolder(t, entry.Name(), list)
+			checkFolder(t, entry.Name(), domain)
 		})
 	}
 	if folders != len(listed) {
@@ -114,14 +126,15 @@ func TestEveryControlFileIsListed(t *testing.T) {
 	}
 }
 
-// checkFolder checks that every file of a domain's folder is a control's, named
-// after its ID, and that the domain's list calls each of them once, in order.
-func checkFolder(t *testing.T, domain string, list []control.Control) {
+// checkFolder checks that every file of a domain's folder is a control's or a
+// runbook's, named after its ID, and that the domain's lists call each of them
+// once, in order.
+func checkFolder(t *testing.T, domain string, list control.Domain) {
 	paths, err := filepath.Glob(filepath.Join(domain, "*.go"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no Go files in %s: %v", domain, err)
 	}
-	fileOf := map[string]string{} // by the function that returns the control
+	fileOf := map[string]string{} // by the function that returns the control or runbook
 	var called []string
 	for _, path := range paths {
 		path = filepath.ToSlash(path)
@@ -138,7 +151,7 @@ func checkFolder(t *testing.T, domain string, list []control.Control) {
 		}
 		constructors := constructors(file)
 		if len(constructors) != 1 {
-			t.Errorf("%s: %d functions return a control.Control, want one (or name the file in the list shared)", path, len(constructors))
+			t.Errorf("%s: %d functions return a control.Control or control.Runbook, want one (or name the file in the list shared)", path, len(constructors))
 			continue
 		}
 		fileOf[constructors[0]] = strings.TrimSuffix(strings.TrimPrefix(path, domain+"/"), ".go")
@@ -152,15 +165,19 @@ func checkFolder(t *testing.T, domain string, list []control.Control) {
 	for _, name := range called {
 		files = append(files, fileOf[name])
 	}
-	for _, c := range list {
+	for _, c := range list.Controls {
 		ids = append(ids, strings.ReplaceAll(c.ID, "-", "_"))
+	}
+	for _, r := range list.Runbooks {
+		ids = append(ids, strings.ReplaceAll(r.ID, "-", "_"))
 	}
 	if diff := cmp.Diff(files, ids); diff != "" {
 		t.Errorf("the files of the controls, in the order of Domain(), are not named after their IDs (-files +IDs):\n%s", diff)
 	}
 }
 
-// constructors are the functions of a file that return a control alone.
+// constructors are the functions of a file that return a control, or a runbook,
+// alone.
 func constructors(file *ast.File) []string {
 	var names []string
 	for _, decl := range file.Decls {
@@ -169,7 +186,7 @@ func constructors(file *ast.File) []string {
 			continue
 		}
 		result, ok := f.Type.Results.List[0].Type.(*ast.SelectorExpr)
-		if ok && result.Sel.Name == "Control" {
+		if ok && (result.Sel.Name == "Control" || result.Sel.Name == "Runbook") {
 			names = append(names, f.Name.Name)
 		}
 	}

@@ -48,6 +48,14 @@ func TestSampleEventsConcernTheirTargets(t *testing.T) {
 					all[path][d.Controls[i].ID] = append(all[path][d.Controls[i].ID], target.String())
 				}
 			}
+			if call, ok := e.Detail.(*event.Call); ok && e.Dismiss() == "" {
+				for i := range d.Runbooks {
+					for _, target := range d.Runbooks[i].Called(call) {
+						concerned = true
+						all[path][d.Runbooks[i].ID] = append(all[path][d.Runbooks[i].ID], target.String())
+					}
+				}
+			}
 			if f, ok := e.Detail.(*event.Finding); ok {
 				concerned = slices.ContainsFunc(d.Runbooks, func(r control.Runbook) bool { return len(r.Answers(f)) > 0 })
 			}
