@@ -211,6 +211,83 @@ func TestOnlyIDsAreTakenForIDs(t *testing.T) {
 	}
 }
 
+func TestSampleFindingsNameTheCredentialsThatWereUsed(t *testing.T) {
+	const (
+		alice = "AIDAEXAMPLEALICE00001"
+		long  = "AKIAIOSFODNN7EXAMPLE"
+		short = "ASIAI44QH8DHBEXAMPLE"
+	)
+	deploy := event.Credentials{Type: "AssumedRole", Name: "deploy", Principal: "AROAEXAMPLEDEPLOY0001:build-7", Key: short}
+	for _, tt := range []struct {
+		file string
+		want []event.Credentials
+	}{
+		{"iam-access-key.json", []event.Credentials{{"IAMUser", "alice", alice, long}}},
+		{"iam-user-session.json", []event.Credentials{{"IAMUser", "alice", alice, short}}},
+		{"iam-console-login.json", []event.Credentials{{"IAMUser", "alice", alice, ""}}},
+		{"iam-role-session.json", []event.Credentials{deploy}},
+		{"iam-instance-credentials.json", []event.Credentials{{"AssumedRole", "web", "AROAEXAMPLEWEB0000001:i-0123456789abcdef0", short}}},
+		{"iam-identity-center.json", []event.Credentials{
+			{"AssumedRole", "AWSReservedSSO_Administrator_0123456789abcdef", "AROAEXAMPLESSO0000001:alice@example.com", short},
+		}},
+		{"iam-root.json", []event.Credentials{{"Root", "Root", "222222222222", short}}},
+		{"iam-federated-user.json", []event.Credentials{{"FederatedUser", "broker", "222222222222:contractor", short}}},
+		{"s3-exfiltration.json", []event.Credentials{{"IAMUser", "alice", alice, long}}},
+		{"s3-anonymous-listing.json", []event.Credentials{{"AWSAccount", "ANONYMOUS_PRINCIPAL", "", ""}}},
+		{"attack-sequence-iam.json", []event.Credentials{{"IAMUser", "alice", alice, long}}},
+		{"attack-sequence-s3.json", []event.Credentials{{"IAMUser", "alice", alice, long}, deploy}},
+		{"ec2-cryptomining.json", nil},
+	} {
+		if diff := cmp.Diff(tt.want, sampleFinding(t, tt.file).Credentials()); diff != "" {
+			t.Errorf("%s: credentials differ (-want +got):\n%s", tt.file, diff)
+		}
+	}
+}
+
+// Names and keys go into calls and ARNs, and whoever made a session has chosen its
+// name.
+func TestCredentialsOfAnotherFormAreLeftOut(t *testing.T) {
+	whole := event.Credentials{Type: "IAMUser", Name: "alice", Principal: "AIDAEXAMPLEALICE00001", Key: "AKIAIOSFODNN7EXAMPLE"}
+	without := func(edit func(*event.Credentials)) []event.Credentials {
+		c := whole
+		edit(&c)
+		return []event.Credentials{c}
+	}
+	noKey := without(func(c *event.Credentials) { c.Key = "" })
+	noName := without(func(c *event.Credentials) { c.Name = "" })
+	noPrincipal := without(func(c *event.Credentials) { c.Principal = "" })
+	for _, tt := range []struct {
+		typ, name, principal, key string
+		want                      []event.Credentials
+	}{
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001", "GeneratedFindingAccessKeyId", noKey}, // as GuardDuty's own samples have it
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001", "AKIA IOSFODNN7EXAMPLE", noKey},
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001", "AKIA", noKey},
+		{"IAMUser", "team/alice", "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", noName},
+		{"IAMUser", "*", "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", noName},
+		{"IAMUser", "alice\n", "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", noName},
+		{"IAMUser", strings.Repeat("a", 129), "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", noName},
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001:*", "AKIAIOSFODNN7EXAMPLE", noPrincipal},
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001:a:b", "AKIAIOSFODNN7EXAMPLE", noPrincipal},
+		{"IAMUser", "alice", "AIDAEXAMPLEALICE00001:", "AKIAIOSFODNN7EXAMPLE", noPrincipal},
+		{"IAM User", "alice", "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", without(func(c *event.Credentials) { c.Type = "" })},
+		{"", "", "", "", nil},
+	} {
+		ofKey := types.Finding{Resource: &types.Resource{AccessKeyDetails: &types.AccessKeyDetails{
+			UserType: &tt.typ, UserName: &tt.name, PrincipalId: &tt.principal, AccessKeyId: &tt.key,
+		}}}
+		actor := types.Actor{User: &types.User{Type: &tt.typ, Name: &tt.name, Uid: &tt.principal, CredentialUid: &tt.key}}
+		ofSequence := types.Finding{Service: &types.Service{Detection: &types.Detection{Sequence: &types.Sequence{
+			Actors: []types.Actor{actor, {Process: &types.ActorProcess{Name: aws.String("sh")}}, actor},
+		}}}}
+		for _, f := range []types.Finding{ofKey, ofSequence} {
+			if diff := cmp.Diff(tt.want, finding(t, f).Credentials()); diff != "" {
+				t.Errorf("%q %q %q %q: credentials differ (-want +got):\n%s", tt.typ, tt.name, tt.principal, tt.key, diff)
+			}
+		}
+	}
+}
+
 func TestAddressesAndPortsOfEveryActionAreRead(t *testing.T) {
 	remote := &types.RemoteIpDetails{IpAddressV4: aws.String("203.0.113.1"), IpAddressV6: aws.String("2001:DB8::1")}
 	both := []string{"203.0.113.1", "2001:db8::1"}
@@ -270,7 +347,9 @@ func TestWhatAFindingDoesNotSayIsEmpty(t *testing.T) {
 		{"detail.service", `"text"`, func(f *event.Finding) bool { return f.LastSeen.IsZero() && f.Instances() != nil }},
 		{"detail.service.eventFirstSeen", `1795309200`, func(f *event.Finding) bool { return f.FirstSeen.IsZero() && !f.LastSeen.IsZero() }},
 		{"detail.updatedAt", `"yesterday"`, func(f *event.Finding) bool { return f.Updated.IsZero() }},
-		{"detail.resource", `[1]`, func(f *event.Finding) bool { return f.ResourceType == "" && f.Instances() == nil && f.Groups() == nil }},
+		{"detail.resource", `[1]`, func(f *event.Finding) bool {
+			return f.ResourceType == "" && f.Instances() == nil && f.Groups() == nil && f.Credentials() == nil
+		}},
 		{"detail.title", `{}`, func(f *event.Finding) bool { return f.Title == "" }},
 		{"detail.arn", ``, func(f *event.Finding) bool { return f.ARN == "" }},
 	} {

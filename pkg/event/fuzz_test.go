@@ -93,6 +93,11 @@ func checkNamed(t *testing.T, f *event.Finding) {
 			t.Errorf("group is %q", id)
 		}
 	}
+	for _, c := range f.Credentials() {
+		if s := c.Type + c.Name + c.Principal + c.Key; s == "" || strings.ContainsAny(s, "/* \n\x00") {
+			t.Errorf("credentials are %+v", c)
+		}
+	}
 	for _, in := range f.Instances() {
 		if !strings.HasPrefix(in.ID, "i-") || strings.Trim(in.ID[2:], "0123456789abcdef") != "" || in.Account != "" && !event.IsAccount(in.Account) {
 			t.Errorf("instance is %+v", in)

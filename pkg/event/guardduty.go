@@ -62,6 +62,22 @@ type Instance struct {
 	Node bool
 }
 
+// Credentials are whose credentials a finding says were used. What is not of the
+// form that it has at AWS is left empty.
+type Credentials struct {
+	// Type is how whoever used them signed, as CloudTrail has it: "IAMUser",
+	// "AssumedRole", "Root", "FederatedUser", "AWSAccount".
+	Type string
+	// Name is the name of the user or, of a session, of its role, without the path.
+	Name string
+	// Principal is the unique ID of the user, or of the role with the name of its
+	// session: "AIDA…", "AROA…:session".
+	Principal string
+	// Key is the ID of the access key: "AKIA…" of a user's own, "ASIA…" of a
+	// session. It is empty after a sign-in to the console.
+	Key string
+}
+
 func (f *Finding) account() string { return f.Account }
 
 func (f *Finding) dismiss() string {
@@ -303,6 +319,47 @@ func (f *Finding) Groups() []string {
 		}
 	}
 	return all
+}
+
+// What credentials are made of. Sources: IAM API reference, User and
+// AccessKeyMetadata; STS API reference, AssumeRole (names of sessions).
+var (
+	credentialsType = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
+	principalName   = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+	principalID     = regexp.MustCompile(`^\w{4,128}(?::[\w+=,.@-]{1,128})?$`)
+	accessKeyID     = regexp.MustCompile(`^[A-Z0-9]{16,128}$`)
+)
+
+// Credentials are those that the finding says were used, in its order and once
+// each: of its resource, and of the actors of an attack sequence or a custom
+// detection rule. Whether they are the account's own it does not say: of an
+// actor, GuardDuty names the account in which he acted (GuardDuty API reference,
+// User).
+func (f *Finding) Credentials() []Credentials {
+	var all []Credentials
+	add := func(typ, name, principal, key gjson.Result) {
+		c := Credentials{
+			shaped(typ, credentialsType), shaped(name, principalName), shaped(principal, principalID), shaped(key, accessKeyID),
+		}
+		if c != (Credentials{}) && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	details := f.detail.Get("resource.accessKeyDetails")
+	add(details.Get("userType"), details.Get("userName"), details.Get("principalId"), details.Get("accessKeyId"))
+	for _, actor := range f.detail.Get("service.detection.sequence.actors").Array() {
+		user := actor.Get("user")
+		add(user.Get("type"), user.Get("name"), user.Get("uid"), user.Get("credentialUid"))
+	}
+	return all
+}
+
+// shaped is a text of a shape, and empty if the value is none.
+func shaped(v gjson.Result, shape *regexp.Regexp) string {
+	if s := plain(v); shape.MatchString(s) {
+		return s
+	}
+	return ""
 }
 
 // resourceNames are where findings have the names of resources, by type.

@@ -27,6 +27,10 @@ func TestFindingsThatAreNotAsTheirRunbookWantsAreTold(t *testing.T) {
 		ssh      = "ec2-ssh-brute-force-target.json"
 		rdp      = "ec2-rdp-brute-force-actor.json"
 		probe    = "ec2-port-probe.json"
+		key      = "iam-access-key.json"
+		session  = "iam-role-session.json"
+		actors   = "attack-sequence-s3.json"
+		who      = "detail.resource.accessKeyDetails."
 		malware  = "ec2-malware.json"
 		sequence = "attack-sequence-ec2.json"
 		role     = "detail.service.resourceRole"
@@ -34,6 +38,7 @@ func TestFindingsThatAreNotAsTheirRunbookWantsAreTold(t *testing.T) {
 		id       = "detail.resource.instanceDetails.instanceId"
 		typ      = "detail.type"
 	)
+	user, ofRole := []string{"iam-contain-user"}, []string{"iam-contain-session"}
 	quarantined, attacked := []string{"ec2-quarantine"}, []string{"ec2-attacked", "ec2-attacked-ingress"}
 	told := []string{"finding-report"}
 	for _, tt := range []struct {
@@ -66,11 +71,36 @@ func TestFindingsThatAreNotAsTheirRunbookWantsAreTold(t *testing.T) {
 		{"sequence", sequence, "detail.severity", `9`, quarantined, ""},
 		{"sequence that names nothing", sequence, "detail.service.detection.sequence", `{}`, told, "The attack sequence names no instance"},
 		{"sequence that is no sequence", sequence, "detail.service.detection", `"none"`, told, "The attack sequence names no instance"},
+		{"user, by his key", key, who + "userName", `"bob"`, append(user, "iam-deactivate-key"), ""},
+		{"user, by a session that he opened", key, who + "accessKeyId", `"ASIAI44QH8DHBEXAMPLE"`, user, ""},
+		{"user, by his password", key, who + "accessKeyId", `""`, user, ""},
+		{"user, whatever the resource", key, resource, `"S3Bucket"`, append(user, "iam-deactivate-key"), ""},
+		{"user without a unique ID", key, who + "principalId", `""`, told, "The finding names no credentials that can be cut off"},
+		{"user with the ID of a session", key, who + "principalId", `"AROAEXAMPLEDEPLOY0001:build-7"`, told, "The finding names no credentials that can be cut off"},
+		{"user without a name", key, who + "userName", `null`, told, "The finding names no credentials that can be cut off"},
+		{"user of an unknown kind", key, who + "userType", `"Widget"`, told, "The finding names no credentials that can be cut off"},
+		{"root", key, who + "userType", `"Root"`, told, "The credentials are root's"},
+		{"federated user", key, who + "userType", `"FederatedUser"`, told, "the finding does not say which IAM user opened the session"},
+		{"another account", key, who + "userType", `"AWSAccount"`, told, "The credentials are another account's"},
+		{"service", key, who + "userType", `"AWSService"`, told, "An AWS service made the calls"},
+		{"nobody", key, "detail.resource.accessKeyDetails", `{}`, told, "The finding names no credentials that can be cut off"},
+		{"role's session", session, who + "accessKeyId", `"x"`, ofRole, ""},
+		{"role without a session", session, who + "principalId", `"AROAEXAMPLEDEPLOY0001"`, told, "The finding names no credentials that can be cut off"},
+		{"credentials of an instance, by a user", session, typ, `"UnauthorizedAccess:IAMUser/InstanceCredentialExfiltration.InsideAWS"`, ofRole, ""},
+		{"console, by a role", session, typ, `"UnauthorizedAccess:IAMUser/ConsoleLoginSuccess.B"`, told, "The finding names no credentials that can be cut off"},
+		{"sequence of two actors", actors, "detail.severity", `9`, append(user, "iam-deactivate-key", "iam-contain-session"), ""},
+		{"sequence whose one actor is root", actors, "detail.service.detection.sequence.actors.0.user.type", `"Root"`, ofRole, ""},
+		{"sequence without actors", actors, "detail.service.detection.sequence.actors", `[]`, told, "The finding names no credentials that can be cut off"},
+		{"key that is used to weaken the logging", key, typ, `"DefenseEvasion:IAMUser/AnomalousBehavior"`, told, "A logging or a policy was weakened"},
+		{"key that is used to look around", key, typ, `"Discovery:IAMUser/AnomalousBehavior"`, told, "Somebody looked around"},
+		{"opt-in rule on a sign-in", key, typ, `"InitialAccess:IAM/ValidAccounts"`, told, "A custom detection rule matched"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := answerTo(decode(t, set(t, sampleFindings(t)[tt.file], tt.path, tt.value)))
 			var ids []string
-			for _, r := range []string{"ec2-quarantine", "ec2-attacked", "ec2-attacked-ingress", "finding-report"} {
+			for _, r := range []string{
+				"ec2-quarantine", "ec2-attacked", "ec2-attacked-ingress", "iam-contain-user", "iam-deactivate-key", "iam-contain-session", "finding-report",
+			} {
 				if len(got.Runbooks[r]) > 0 {
 					ids = append(ids, r)
 				}
@@ -119,6 +149,10 @@ func TestConditionsInWordsAreThoseThatHold(t *testing.T) {
 			continue
 		}
 		for _, c := range runbooks.AnswerTo(ft.Name).Runbooks {
+			if strings.HasPrefix(c.ID, "iam-") {
+				checkCredentials(t, ft.Name, &c)
+				continue
+			}
 			for _, role := range []string{event.RoleActor, event.RoleTarget, ""} {
 				_, wanted, one := strings.Cut(c.If, " and the role is ")
 				want := !one || role == wanted
@@ -129,6 +163,25 @@ func TestConditionsInWordsAreThoseThatHold(t *testing.T) {
 					t.Errorf("%s answers %s about a cluster", c.ID, ft.Name)
 				}
 			}
+		}
+	}
+}
+
+// checkCredentials checks the condition of a runbook on the credentials of each
+// kind.
+func checkCredentials(t *testing.T, findingType string, c *runbooks.Conditional) {
+	t.Helper()
+	for _, tt := range []struct{ details, kinds string }{
+		{`{"userType":"IAMUser","userName":"alice","principalId":"AIDAEXAMPLEALICE00001","accessKeyId":"AKIAIOSFODNN7EXAMPLE"}`, "an access key of an IAM user, those of an IAM user"},
+		{`{"userType":"IAMUser","userName":"alice","principalId":"AIDAEXAMPLEALICE00001"}`, "those of an IAM user"},
+		{`{"userType":"AssumedRole","userName":"deploy","principalId":"AROAEXAMPLEDEPLOY0001:build-7"}`, "those of a role's session"},
+		{`{"userType":"Root","userName":"Root","principalId":"222222222222"}`, ""},
+	} {
+		data := set(t, sampleFindings(t)["iam-access-key.json"], "detail.resource.accessKeyDetails", tt.details)
+		f := decode(t, set(t, data, "detail.type", `"`+findingType+`"`))
+		kind, ok := strings.CutPrefix(c.If, "the credentials are ")
+		if got, want := len(c.Answers(f)) == 1, ok && strings.Contains(tt.kinds, kind); got != want {
+			t.Errorf("%s answers %s about %s: %t, and it says: if %s", c.ID, findingType, tt.details, got, c.If)
 		}
 	}
 }

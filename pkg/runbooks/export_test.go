@@ -1,5 +1,7 @@
 package runbooks
 
+import "github.com/snapback-aws/snapback/pkg/control"
+
 // HasReason reports whether the table says why nothing is done about a type.
 func HasReason(findingType string) bool { return reasonRow(findingType) >= 0 }
 
@@ -16,4 +18,11 @@ func UnusedReasons() []string {
 		}
 	}
 	return unused
+}
+
+// RevokeRoleSessions sets the parameter of iam-contain-session.
+func RevokeRoleSessions(r control.Runbook) {
+	if p, ok := r.Params.(*containSession); ok {
+		p.RevokeRoleSessions = true
+	}
 }

@@ -58,36 +58,24 @@ var reasons = []struct {
 			"Contain the workload from within: network policy, access entries, the task or the pod.",
 	},
 	{
-		findings: []string{"AttackSequence:IAM/*", "AttackSequence:S3/*"},
-		why: "The attack goes on with somebody's credentials, and Snapback does not cut off users and roles yet. " +
-			"Deactivate the access keys and revoke the sessions of the roles that the sequence names.",
-	},
-	{
-		findings: []string{
-			"UnauthorizedAccess:IAMUser/InstanceCredentialExfiltration.*", "UnauthorizedAccess:IAMUser/ResourceCredentialExfiltration.*",
-		},
-		why: "The credentials have left the resource and work wherever they are, so isolating it would not stop their use; " +
-			"Snapback does not cut off roles yet. Revoke the sessions of the role.",
-	},
-	{
 		findings: []string{"Policy:IAMUser/RootCredentialUsage", "Policy:IAMUser/ShortTermRootCredentialUsage"},
 		why: "Nobody but the management account can take root's credentials away, and a use of them is no proof of an attack. " +
 			"Ask whose it was.",
 	},
 	{
 		findings: []string{
-			"Stealth:IAMUser/*", "Stealth:S3/*", "DefenseEvasion:IAMUser/BedrockLoggingDisabled",
+			"Stealth:IAMUser/*", "Stealth:S3/*", "DefenseEvasion:IAMUser/*",
 		},
 		why: "A logging or a policy was weakened, for which Snapback has no control yet. Restore it, and ask who changed it.",
 	},
 	{
-		findings: []string{"Impact:IAMUser/AnomalousModelInvocation", "Impact:IAMUser/CostHarvesting", "Impact:IAMUser/PromptInjection.Direct"},
+		findings: []string{"Impact:IAMUser/AnomalousModelInvocation", "Impact:IAMUser/PromptInjection.Direct"},
 		why:      "Snapback has no say in the use of AI models. Check who invokes them, and with which quotas and guardrails.",
 	},
 	{
-		findings: []string{"*:IAMUser/*"},
-		why: "Snapback does not cut off the credentials of users and roles yet. " +
-			"If the activity is not expected, deactivate the access key or revoke the sessions of the role.",
+		findings: []string{"Discovery:IAMUser/AnomalousBehavior", "Discovery:S3/AnomalousBehavior"},
+		why: "Somebody looked around who usually does not, as people and new programs do: it is no proof that his credentials are misused. " +
+			"Look at what he did next.",
 	},
 	{
 		findings: []string{"Policy:S3/*"},
@@ -99,9 +87,9 @@ var reasons = []struct {
 		why:      "The malware lies in an object or a backup, where it does nothing by itself. Keep it from being downloaded or restored.",
 	},
 	{
-		findings: []string{"*:S3/*"},
-		why: "Closing the bucket would cut off those who need it, and Snapback does not cut off the credentials that were used yet. " +
-			"Deactivate the access key or revoke the sessions of the role that the finding names.",
+		findings: []string{"Impact:S3/AnomalousBehavior.Permission"},
+		why: "The permissions of a bucket or of its objects were changed in an unusual way. What opens a bucket to the world is answered by " +
+			"the control s3-bucket-public-access; ask who changed the rest.",
 	},
 	{
 		findings: []string{"*:Lambda/*"},
@@ -135,6 +123,8 @@ func otherwise(findingType string) string {
 	switch {
 	case findingType == instanceGroup:
 		return "A finding of this type that names no instance is told alone."
+	case ofCredentials(findingType):
+		return "A finding of this type that names other credentials, such as root's, a federated user's or those of another account, or none, is told alone."
 	case slices.Contains(eitherSide, findingType):
 		return "A finding of this type that is about a cluster or a container, that names no instance, or whose role is neither of the two, is told alone."
 	}
@@ -173,6 +163,8 @@ func unmet(f *event.Finding) string {
 	switch {
 	case f.Type == instanceGroup:
 		return "The attack sequence names no instance by its ID that it calls compromised."
+	case ofCredentials(f.Type):
+		return unmetCredentials(f)
 	case f.ResourceType != "Instance":
 		return "The finding is about " + f.Resource() + ", and not about an instance by itself: Snapback does not reach into clusters and " +
 			"containers, and isolating the instance below would stop all else that runs on it."
@@ -180,4 +172,27 @@ func unmet(f *event.Finding) string {
 		return "The finding does not say whether the instance attacks or is attacked: the one would be isolated, the other must not be."
 	}
 	return "The finding names no instance by its ID."
+}
+
+// others say what to do about credentials that no runbook answers for, by their
+// types. Sources: IAM user guide, "Root user best practices" and "Centrally manage
+// root access"; CloudTrail user guide, "userIdentity element".
+var others = map[string]string{
+	"Root": "The credentials are root's, whom no policy of the account binds. Change root's password and MFA device and delete its access keys " +
+		"at once, or have the management account delete them (central root access). Then look for what root made and opened.",
+	"FederatedUser": "The credentials are a federated user's, and the finding does not say which IAM user opened the session. CloudTrail does, as " +
+		"sessionIssuer of the calls that were made with the key: deny that user everything, and make his access keys inactive.",
+	"AWSAccount": "The credentials are another account's, or there were none. Ask the other account to contain its principal, and look at what of " +
+		"this account lets it in.",
+	"AWSService": "An AWS service made the calls. Look at who set it to work.",
+}
+
+// unmetCredentials says why nothing is done about the credentials of a finding.
+func unmetCredentials(f *event.Finding) string {
+	for _, c := range f.Credentials() {
+		if why := others[c.Type]; why != "" {
+			return why
+		}
+	}
+	return "The finding names no credentials that can be cut off: neither a user by his unique ID nor a role's session."
 }

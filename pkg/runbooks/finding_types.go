@@ -97,6 +97,8 @@ func (a Answer) Answered() bool { return len(a.Runbooks) > 0 }
 func condition(runbook, findingType string) string {
 	const itself = "its resource is an instance itself"
 	switch {
+	case ofCredentials(findingType):
+		return credentialsOf[runbook]
 	case findingType == instanceGroup:
 		return "it calls instances compromised: each of them"
 	case !slices.Contains(eitherSide, findingType):
@@ -105,4 +107,11 @@ func condition(runbook, findingType string) string {
 		return itself + " and the role is " + event.RoleActor
 	}
 	return itself + " and the role is " + event.RoleTarget
+}
+
+// credentialsOf says whose credentials a runbook answers for.
+var credentialsOf = map[string]string{
+	keyID:            "the credentials are an access key of an IAM user",
+	userRunbookID:    "the credentials are those of an IAM user",
+	sessionRunbookID: "the credentials are those of a role's session",
 }

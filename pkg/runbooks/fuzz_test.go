@@ -117,6 +117,11 @@ func checkNamed(t *testing.T, f *event.Finding) {
 			t.Errorf("instance %+v", in)
 		}
 	}
+	for _, c := range f.Credentials() {
+		if s := c.Type + c.Name + c.Principal + c.Key; s == "" || strings.ContainsAny(s, "/* \n\x00") {
+			t.Errorf("credentials %+v", c)
+		}
+	}
 	for _, id := range f.Groups() {
 		if !groupID.MatchString(id) {
 			t.Errorf("group %q", id)
@@ -196,7 +201,9 @@ func (m mutator) mutate(v any) any {
 var hostile = []string{
 	"", "i-", "i-0123456789abcdef", "i-../../x", "i-0123456789ABCDEF0", "sg-12345678\n", "arn:aws:ec2:us-east-1:222222222222:instance/i-12345678",
 	"arn:aws:ec2:x.example.com/:222222222222:instance/i-12345678", "EC2_INSTANCE", "Instance", "ACTOR", "TARGET", "NaN", "1e400", "333333333333",
-	"AttackSequence:EC2/CompromisedInstanceGroup", "UnauthorizedAccess:EC2/SSHBruteForce", `{"sample":true}`, `{"a":`, "\x00", "*", "fe80::1%x", "9999-99-99",
+	"user/alice", "AIDAEXAMPLEALICE00001", "AKIAIOSFODNN7EXAMPLE", "ASIAI44QH8DHBEXAMPLE", "AROAEXAMPLEWEB0000001:i-0123456789abcdef0", "AROA:*:x",
+	"IAMUser", "AssumedRole", "Root", "alice bob", "alice\nbob",
+	"AttackSequence:EC2/CompromisedInstanceGroup", "AttackSequence:IAM/CompromisedCredentials", "UnauthorizedAccess:EC2/SSHBruteForce", `{"sample":true}`, `{"a":`, "\x00", "*", "fe80::1%x", "9999-99-99",
 }
 
 // other is another value in the place of one.

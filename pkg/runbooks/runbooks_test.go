@@ -54,7 +54,7 @@ func TestEveryRunbookHasAFileOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	files = slices.DeleteFunc(files, func(name string) bool {
-		return strings.HasSuffix(name, "_test.go") || name == "runbooks.go" || name == "finding_types.go"
+		return strings.HasSuffix(name, "_test.go") || slices.Contains([]string{"runbooks.go", "finding_types.go", "credentials.go"}, name)
 	})
 	var want []string
 	for _, r := range runbooks.All() {
