@@ -61,10 +61,11 @@ func newCasesRetry(table *string) *cobra.Command {
 
 func newCasesUndo(table *string) *cobra.Command {
 	var last, why string
+	var keep []string
 	cmd := &cobra.Command{
 		Use: "undo CASE", Short: "Put back what was there before", Args: want(1, 1, "the ID of one case"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := function.Request{Command: engine.Undo, Case: args[0], Why: why}
+			r := function.Request{Command: engine.Undo, Case: args[0], Why: why, Keep: keep}
 			if cmd.Flags().Changed("for") {
 				d, ok := span(last)
 				if !ok {
@@ -77,6 +78,7 @@ func newCasesUndo(table *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&last, "for", "24h", "how long the resource is exempt from the control or runbook: 36h or 7d")
 	cmd.Flags().StringVar(&why, "why", "", "the reason, which is written into the case and the exemption")
+	cmd.Flags().StringArrayVar(&keep, "keep", nil, "a remedy whose change stays, such as take-back-grant to release whoever was contained without his grant; may be given again")
 	return cmd
 }
 
@@ -96,7 +98,7 @@ func give(cmd *cobra.Command, table, pinned string, r function.Request) error {
 			return misuse("%s: --digest %s is not that of the change which case %s holds now: that is %.*s: look at it with `snapback cases show %s`",
 				name(cmd), pinned, c.ID, max(len(pinned), len(control.ShortDigest(c.Digest()))), c.Digest(), c.ID)
 		}
-		if err := showRequest(cmd, c, r.Command); err != nil {
+		if err := showRequest(cmd, c, r); err != nil {
 			return err
 		}
 	}
@@ -111,7 +113,8 @@ func give(cmd *cobra.Command, table, pinned string, r function.Request) error {
 }
 
 // showRequest prints the changes that a command is about, before it is sent.
-func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
+func showRequest(cmd *cobra.Command, c *ledger.Case, r function.Request) error {
+	command := r.Command
 	forGood := command != engine.Deny && final(c)
 	switch {
 	case output(cmd) != "json":
@@ -141,7 +144,7 @@ func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
 			return err
 		}
 	}
-	for _, s := range requested(c, command) {
+	for _, s := range requested(c, r.Command, r.Keep) {
 		if err := showStep(w, c, s, stepHead(s), false); err != nil {
 			return err
 		}
@@ -154,11 +157,11 @@ func showRequest(cmd *cobra.Command, c *ledger.Case, command string) error {
 
 // requested are the steps that a command is about, in the order in which they
 // are made or put back.
-func requested(c *ledger.Case, command string) []*ledger.Step {
+func requested(c *ledger.Case, command string, keep []string) []*ledger.Step {
 	if command != engine.Undo {
 		return c.Current()
 	}
-	steps := made(c)
+	steps := slices.DeleteFunc(made(c), func(s *ledger.Step) bool { return slices.Contains(keep, s.Remedy) })
 	slices.Reverse(steps)
 	return steps
 }

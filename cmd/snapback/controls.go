@@ -68,8 +68,8 @@ func permissions(r control.Remedy) []permission {
 		name string
 		of   []control.Permission
 	}{
-		{"list", r.Permissions.List}, {"plan", r.Permissions.Plan}, {"apply", r.Permissions.Apply},
-		{"undo", r.Permissions.Undo}, {"look", r.Permissions.Look},
+		{"list", r.Permissions.List}, {"plan", r.Permissions.Plan}, {"verify", r.Permissions.Verify},
+		{"apply", r.Permissions.Apply}, {"undo", r.Permissions.Undo}, {"look", r.Permissions.Look},
 	} {
 		for _, p := range step.of {
 			all = append(all, permission{step.name, p.Call, p.Action, p.Resource})

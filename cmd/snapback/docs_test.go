@@ -71,6 +71,7 @@ func TestDocsHaveEveryField(t *testing.T) {
 		"snapback replay":         record{},
 		"snapback explain":        controlInfo{},
 		"snapback baseline check": problem{},
+		"snapback policy check":   policyVerdict{},
 		"snapback cases show":     story{},
 		"Answers":                 engine.Answer{},
 		"Callers":                 ledger.Caller{},

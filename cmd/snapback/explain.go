@@ -18,8 +18,10 @@ type runbookInfo struct {
 	Title    string   `json:"title"`
 	Type     string   `json:"type"`
 	Findings []string `json:"findings"`
-	When     string   `json:"when"`
-	Steps    []step   `json:"steps"`
+	// Calls are those of CloudTrail that it answers, as "iam.amazonaws.com:AttachUserPolicy".
+	Calls []string `json:"calls"`
+	When  string   `json:"when"`
+	Steps []step   `json:"steps"`
 	// Rationale and Hazard are as those of a control.
 	Rationale string `json:"rationale"`
 	Hazard    string `json:"hazard"`
@@ -121,7 +123,7 @@ func findingTypes() []string {
 
 func infoOfRunbook(domain string, r *control.Runbook) (runbookInfo, error) {
 	i := runbookInfo{
-		Runbook: r.ID, Domain: domain, Title: r.Title, Type: r.Type, Findings: list(r.Findings), When: r.When,
+		Runbook: r.ID, Domain: domain, Title: r.Title, Type: r.Type, Findings: list(r.Findings), Calls: calls(r.Triggers), When: r.When,
 		Rationale: r.Rationale, Hazard: r.Hazard, Steps: []step{}, Permissions: []runbookPermission{},
 	}
 	for _, s := range r.Steps {
@@ -156,7 +158,7 @@ func explainRunbook(w io.Writer, r runbookInfo) error {
 	if err := explainParams(w, r.Params); err != nil {
 		return err
 	}
-	if err := printf(w, "\nAnswers findings of:\n  %s\n", strings.Join(r.Findings, "\n  ")); err != nil || len(r.Permissions) == 0 {
+	if err := explainAnswers(w, r); err != nil || len(r.Permissions) == 0 {
 		return err
 	}
 	rows := [][]string{{"REMEDY", "STEP", "IAM ACTION", "CALL", "ON"}}
@@ -167,6 +169,25 @@ func explainRunbook(w io.Writer, r runbookInfo) error {
 		return err
 	}
 	return table(w, rows)
+}
+
+// explainAnswers prints what a runbook answers.
+func explainAnswers(w io.Writer, r runbookInfo) error {
+	if len(r.Findings) > 0 {
+		return printf(w, "\nAnswers findings of:\n  %s\n", strings.Join(r.Findings, "\n  "))
+	}
+	return printf(w, "\nAnswers calls, where the live state shows that it has to:\n  %s\n", strings.Join(r.Calls, "\n  "))
+}
+
+// calls are the calls of triggers, by source and name.
+func calls(triggers []control.Trigger) []string {
+	all := []string{}
+	for _, t := range triggers {
+		for _, name := range t.Names {
+			all = append(all, t.Source+":"+name)
+		}
+	}
+	return all
 }
 
 func explainSteps(w io.Writer, steps []step) error {

@@ -2,7 +2,8 @@
 //
 // Exit codes: 0, it is done; 1, it was tried and is not so (an event could not
 // be handled, a file is damaged, the baseline has a fault, AWS can't be
-// reached); 2, wrong use.
+// reached, something was found); 2, wrong use; 3, nothing was found, but not
+// everything could be understood.
 package main
 
 import (
@@ -57,7 +58,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	root.SetOut(out)
 	root.SetErr(errs)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errNotSo) {
+	if err != nil && !errors.Is(err, errNotSo) && !errors.Is(err, errCantTell) {
 		_, _ = fmt.Fprintln(errs, "snapback:", err) // nowhere left to report it
 	}
 	var wrong misuseError
@@ -66,13 +67,15 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 		return 0
 	case errors.As(err, &wrong):
 		return 2
+	case errors.Is(err, errCantTell):
+		return 3
 	}
 	return 1
 }
 
 func newRoot() *cobra.Command {
 	root := parent("snapback", "Snap an AWS organization back to its security baseline",
-		newRun(), newReplay(), newControls(), newExplain(), newBaseline(), newCases(),
+		newRun(), newReplay(), newControls(), newExplain(), newBaseline(), newPolicy(), newCases(),
 		newExempt(), newStop(), newStart(), newStatus(), newDoctor(), newVersion())
 	root.SilenceErrors = true
 	root.SilenceUsage = true

@@ -266,6 +266,13 @@ func (d *replayDomain) reached(ev *event.Event) []match {
 			all = append(all, match{Control: d.Controls[i].ID, Target: t})
 		}
 	}
+	if call, ok := ev.Detail.(*event.Call); ok && ev.Dismiss() == "" {
+		for i := range d.Runbooks {
+			for _, t := range d.Runbooks[i].Called(call) {
+				all = append(all, match{Control: d.Runbooks[i].ID, Target: t})
+			}
+		}
+	}
 	f, ok := ev.Detail.(*event.Finding)
 	if !ok {
 		return all

@@ -1,8 +1,10 @@
 // Command bench measures what issue and docs give numbers for, and prints
 // them: the function beside a bare one, the calls and round trips of the way
-// of an event, those from a finding to an isolated instance, many violations at
-// once, and replay beside gunzip. Timings are compared within one run. Arguments
-// choose parts: start, trips, quarantine, crowd, replay.
+// of an event, those from a finding to an isolated instance and from an
+// escalation to a denied user, many violations at once, replay beside gunzip, and
+// policies, alone and by the account. Timings are compared within one run.
+// Arguments choose parts: start, trips, quarantine, escalation, crowd, replay,
+// policy.
 package main
 
 import (
@@ -27,7 +29,7 @@ func main() {
 var parts = []struct {
 	name string
 	run  func(ctx context.Context, dir string) error
-}{{"start", start}, {"trips", trips}, {"quarantine", quarantineTrips}, {"crowd", crowd}, {"replay", replay}}
+}{{"start", start}, {"trips", trips}, {"quarantine", quarantineTrips}, {"escalation", escalationTrips}, {"crowd", crowd}, {"replay", replay}, {"policy", policy}}
 
 // run runs the chosen parts, or all, each with a folder of its own.
 func run(ctx context.Context, chosen []string) error {

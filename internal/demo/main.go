@@ -50,6 +50,7 @@ controls:
   s3-account-public-access: {mode: approve}
 runbooks:
   ec2-quarantine: {mode: enforce}
+  iam-privilege-escalation: {mode: enforce}
 `
 )
 
@@ -63,6 +64,8 @@ type demo struct {
 	lines     map[string]int // of a domain's log that have been read
 	victim    *scene.Scene   // of the third act
 	before    scene.World    // the victim's world before its quarantine
+	person    *scene.Person  // of the fourth act
+	raised    scene.World    // the account's IAM before he is stopped
 }
 
 // step is one scene: what is told, what is done, and what must then be so.
@@ -73,7 +76,7 @@ type step struct {
 
 func play(ctx context.Context) error {
 	began := time.Now()
-	say("Snapback: a bucket that becomes public is closed again, and an instance that mines is quarantined.\n")
+	say("Snapback: a bucket that becomes public is closed again, an instance that mines is quarantined,\nand a user who makes himself administrator is stopped.\n")
 	say("Real parts: the built functions under AWS's Lambda Runtime Interface Emulator;")
 	say("S3, EC2, IAM, STS, SQS, SNS, DynamoDB and more of moto's server; the event")
 	say("patterns that are generated from controls and runbooks. No AWS account is touched.")
@@ -89,7 +92,7 @@ func play(ctx context.Context) error {
 		{"The same event again, and ten times at once: nothing more happens", d.repeat},
 		{"AWS Config tells of the bucket: its live state is looked at, and is well", d.config},
 		{"Events that are no reason to look at anything cost no AWS call", d.ignored},
-	}, d.operators(), d.threat())
+	}, d.operators(), d.threat(), d.escalation())
 	for i, s := range acts {
 		say("\n%d. %s", i+1, s.title)
 		if err := s.play(ctx); err != nil {
@@ -132,10 +135,10 @@ func (d *demo) setUp(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := d.startFunctions(ctx, "storage", "response"); err != nil {
+	if err := d.startFunctions(ctx, "storage", "response", "identity"); err != nil {
 		return err
 	}
-	say("   the baseline enforces s3-bucket-public-access and ec2-quarantine, asks before it changes the account, and observes all else")
+	say("   the baseline enforces s3-bucket-public-access and the runbooks, asks before it changes the account, and observes all else")
 	return d.wantBlock(ctx, 4)
 }
 
@@ -180,15 +183,17 @@ func (d *demo) patterns(context.Context) error {
 		return err
 	}
 	var met []string
+	rules := 0
 	for _, domain := range controls.Domains() {
 		for _, rule := range domain.Rules() {
-			verdict := "no"
+			rules++
 			if rule.Pattern.Matcher().Match(e) {
-				verdict, met = "MATCH", append(met, rule.Name)
+				met = append(met, rule.Name)
+				say("   rule %s, %d characters: MATCH", rule.Name, len(rule.Pattern.String()))
 			}
-			say("   rule %-15s %4d characters  %s", rule.Name, len(rule.Pattern.String()), verdict)
 		}
 	}
+	say("   %d rules more: no", rules-len(met))
 	if len(met) != 1 || met[0] != "storage-s3" {
 		return fmt.Errorf("the event meets the rules %v, want storage-s3 alone", met)
 	}

@@ -186,7 +186,7 @@ type step struct {
 // steps are the steps that need permissions, in the order in which they are
 // taken.
 func steps(p control.Permissions) []step {
-	return slices.DeleteFunc([]step{{"List", p.List}, {"Plan", p.Plan}, {"Apply", p.Apply}, {"Undo", p.Undo}, {"Look", p.Look}},
+	return slices.DeleteFunc([]step{{"List", p.List}, {"Plan", p.Plan}, {"Verify", p.Verify}, {"Apply", p.Apply}, {"Undo", p.Undo}, {"Look", p.Look}},
 		func(s step) bool { return len(s.Of) == 0 })
 }
 

@@ -163,6 +163,8 @@ func (c Change) ending(k kind) (how, why string) {
 	switch {
 	case c.Outcome == "":
 		return "", ""
+	case k.undone && c.Outcome == control.Remediated:
+		return "left as it was changed", ""
 	case k.undone && c.Outcome != control.Undone:
 		return "was not changed", ""
 	case c.Outcome == control.Observed && len(c.Left) == 0:

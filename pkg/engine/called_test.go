@@ -57,6 +57,9 @@ func (h *house) calledRunbook() control.Runbook {
 			c.Before = []byte(`"open"`)
 			return &c, nil
 		}
+		remedy.Resume = func(ctx context.Context, s *cloud.Session, c control.Change) (*control.Change, error) {
+			return d.plan(ctx, s, c.Target, name)
+		}
 		r.Steps = append(r.Steps, control.Step{Remedy: remedy})
 	}
 	return r
@@ -128,6 +131,37 @@ func TestRetryMakesWhatFailedAlthoughItsReasonIsGone(t *testing.T) {
 	h.wantShut("")
 }
 
+// What could not be planned in time must not be taken for one with nothing to do,
+// only because the reason is gone with what was made.
+func TestWhatCouldNotBePlannedIsMadeAlthoughItsReasonIsGone(t *testing.T) {
+	h := newCalled(t, "enforce")
+	h.unreadable("south", http.StatusServiceUnavailable, "SlowDown")
+	if r := h.call(); r.Retry == nil {
+		t.Fatalf("want to be handed out again, got %+v", r)
+	}
+	h.wantShut("north")
+	h.faults.set(nil)
+	h.want(h.call(), control.Remediated, "")
+	h.wantShut("north south")
+	if c := h.oneCase(); outcomes(c) != "north remediated, south remediated" {
+		t.Errorf("the steps ended as %s", outcomes(c))
+	}
+	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
+	h.wantShut("")
+}
+
+func TestRetryMakesWhatCouldNotBePlannedAlthoughItsReasonIsGone(t *testing.T) {
+	h := newCalled(t, "enforce")
+	h.unreadable("south", http.StatusForbidden, "AccessDenied")
+	h.want(h.call(), control.Partial, "")
+	h.wantShut("north")
+	h.faults.set(nil)
+	h.answered(h.do(engine.Retry, h.oneCase()), engine.Done, "")
+	h.wantShut("north south")
+	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
+	h.wantShut("")
+}
+
 func TestCallAboutAnExemptResourceIsOnlyTold(t *testing.T) {
 	h := newCalled(t, "enforce", `exemptions: [{runbook: shut-doors, resource: "arn:aws:ec2:us-east-1:222222222222:instance/`+theHouse+
 		`", reason: x, owner: x, expires: `+time.Now().AddDate(0, 1, 0).Format(time.DateOnly)+`}]`)
@@ -148,5 +182,19 @@ func TestCallsAreCountedAsThreats(t *testing.T) {
 	h.wantShut("south")
 	if c := h.cases()[0]; c.Gate != ledger.GateLimit {
 		t.Errorf("the case waits at %q", c.Gate)
+	}
+}
+
+func TestUndoMayKeepAChange(t *testing.T) {
+	h := newCalled(t, "enforce")
+	h.want(h.call(), control.Remediated, "")
+	c := h.oneCase()
+	undo := engine.Command{Name: engine.Undo, Case: c.ID, By: bob, Keep: []string{"shut-east"}}
+	h.answered(h.engine.Do(t.Context(), undo), engine.Misuse, "nothing of it to keep")
+	undo.Keep = []string{"shut-north"}
+	h.answered(h.engine.Do(t.Context(), undo), engine.Done, "Left as it was changed: shut-north")
+	h.wantShut("north")
+	if a := h.alerts(); !strings.Contains(a[len(a)-1].Text(), "shut-north: left as it was changed") {
+		t.Errorf("the alert does not say what was kept:\n%s", a[len(a)-1].Text())
 	}
 }

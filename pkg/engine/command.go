@@ -39,6 +39,8 @@ type Command struct {
 	Why string
 	// For is how long the resource is exempt after an undo; zero: a day.
 	For time.Duration
+	// Keep are the remedies whose changes an undo leaves as they are.
+	Keep []string
 	// By is who gives the command, as STS says.
 	By ledger.Caller
 }
@@ -278,9 +280,7 @@ func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 		return notSo("nothing was changed: %s", w.result.Reason)
 	}
 	mode := w.decision
-	if cmd.Name == Retry || c.Gate == ledger.GateMode {
-		w.begun = c
-	}
+	w.goesOn(cmd, c)
 	p, gates, err := w.look(ctx)
 	p.wait()
 	exempt := cmp.Or(w.exemption(gates), w.excused)
@@ -305,6 +305,14 @@ func (w *walk) make(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 		return w.nothingToDo(ctx, gates, c, cmd, p.gone())
 	}
 	return w.approved(ctx, cmd, c, gates, p)
+}
+
+// goesOn lets the walk go on with what was decided in a case, where some of it may
+// be made already.
+func (w *walk) goesOn(cmd Command, c *ledger.Case) {
+	if cmd.Name == Retry || c.Gate == ledger.GateMode {
+		w.begun = c
+	}
 }
 
 // notBefore refuses a command while another case of the same resource and
@@ -358,7 +366,7 @@ func adopt(c *ledger.Case, fresh []ledger.Step) {
 func half(s *ledger.Step) bool { return s.Outcome == control.Failed && !s.Applied.IsZero() }
 
 func command(cmd Command, c *ledger.Case) ledger.Command {
-	return ledger.Command{Name: cmd.Name, By: cmd.By, At: time.Now().UTC(), Why: cmd.Why, Digest: c.Digest()}
+	return ledger.Command{Name: cmd.Name, By: cmd.By, At: time.Now().UTC(), Why: cmd.Why, Digest: c.Digest(), Keep: cmd.Keep}
 }
 
 // differs refuses a change that is not the one that was shown. The case waits

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
@@ -49,16 +50,21 @@ func (w *walk) plan(ctx context.Context) *plan {
 }
 
 // planStep plans one step or, in a case that was begun, tells what of the change
-// that was decided is still to be made.
+// that was decided is still to be made. What was not decided there, since it could
+// not be planned or is held, is planned knowing that something was: its own reason
+// may be gone with that.
 func (w *walk) planStep(ctx context.Context, session *cloud.Session, remedy *control.Remedy) (*control.Change, error) {
 	if w.begun == nil {
 		return remedy.Plan(ctx, session, w.subject)
 	}
-	s := w.begun.Step(remedy.Name)
-	if s == nil || len(s.After) == 0 || s.Outcome == control.Held {
+	if s := w.begun.Step(remedy.Name); s != nil && len(s.After) > 0 && s.Outcome != control.Held {
+		return stillToDo(ctx, session, remedy, w.begun.Change(s))
+	}
+	decided := slices.IndexFunc(w.begun.Steps, func(s ledger.Step) bool { return len(s.After) > 0 })
+	if remedy.Resume == nil || decided < 0 {
 		return remedy.Plan(ctx, session, w.subject)
 	}
-	return stillToDo(ctx, session, remedy, w.begun.Change(s))
+	return remedy.Resume(ctx, session, w.begun.Change(&w.begun.Steps[decided]))
 }
 
 // stillToDo is what of a change that was decided is still to be made; nil if

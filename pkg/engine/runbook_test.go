@@ -254,8 +254,17 @@ const all = "east north south west"
 
 // refuse lets S3 refuse to shut a door, for good or, with another status, not.
 func (h *house) refuse(door string, status int, code string) {
+	h.refuseTo("PutPublicAccessBlock", door, status, code)
+}
+
+// unreadable answers with an error where a door is looked at.
+func (h *house) unreadable(door string, status int, code string) {
+	h.refuseTo("GetPublicAccessBlock", door, status, code)
+}
+
+func (h *house) refuseTo(call, door string, status int, code string) {
 	h.faults.set(func(service, operation string, r *http.Request) (*http.Response, error) {
-		if service == "S3" && operation == "PutPublicAccessBlock" && strings.HasSuffix(r.URL.Path, "/"+door) {
+		if service == "S3" && operation == call && strings.HasSuffix(r.URL.Path, "/"+door) {
 			return says(status, code, "no", r), nil
 		}
 		return nil, nil

@@ -72,10 +72,13 @@ func (w *walk) undo(ctx context.Context, cmd Command, c *ledger.Case) (Answer, e
 
 // undoable says why a case can't be undone; the answer is empty if it can.
 func (w *walk) undoable(cmd Command, c *ledger.Case) (Answer, error) {
+	if a, err := keepable(cmd, c); a.Verdict != "" {
+		return a, err
+	}
 	longest := w.longestExemption()
 	changed, irreversible := 0, ""
 	for _, s := range c.Steps {
-		if !s.Applied.IsZero() {
+		if !s.Applied.IsZero() && !slices.Contains(cmd.Keep, s.Remedy) {
 			changed++
 			if remedy := w.rule.remedy(s.Remedy); s.Irreversible || remedy == nil || remedy.Undo == nil {
 				irreversible = s.Remedy
@@ -98,6 +101,17 @@ func (w *walk) undoable(cmd Command, c *ledger.Case) (Answer, error) {
 			c.ID, irreversible, c.ID)
 	case cmd.For < 0 || cmd.For > longest:
 		return misuse("an exemption of %s is longer than the %d days that the baseline allows (limits.exemption-days)", cmd.For, w.Baseline.Limits.ExemptionDays)
+	}
+	return Answer{}, nil
+}
+
+// keepable says why a change can't be kept; the answer is empty if all can that
+// the command names.
+func keepable(cmd Command, c *ledger.Case) (Answer, error) {
+	for _, name := range cmd.Keep {
+		if s := c.Step(name); s == nil || s.Applied.IsZero() {
+			return misuse("case %s changed nothing by %q, so there is nothing of it to keep: `snapback cases show %s` tells its story", c.ID, name, c.ID)
+		}
 	}
 	return Answer{}, nil
 }
@@ -128,7 +142,7 @@ func (w *walk) exemptionFor(cmd Command, c *ledger.Case, gates ledger.Gates) *le
 func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.Case, again bool) (left []string, err error) {
 	for i := range slices.Backward(c.Steps) {
 		step := &c.Steps[i]
-		if step.Applied.IsZero() || !step.Undone.IsZero() {
+		if step.Applied.IsZero() || !step.Undone.IsZero() || slices.Contains(c.Begun().Keep, step.Remedy) {
 			continue
 		}
 		remedy := w.rule.remedy(step.Remedy)
@@ -194,6 +208,9 @@ func (w *walk) undone(ctx context.Context, c *ledger.Case, exemption *ledger.Exe
 	if len(left) > 0 {
 		a.Reason = fmt.Sprintf("undone as far as that was possible, and %s is exempt from %s until %s. Not put back: %s",
 			c.ARN, c.Control, exemption.Until.UTC().Format(time.RFC3339), strings.Join(left, " "))
+	}
+	if keep := c.Commands[len(c.Commands)-1].Keep; len(keep) > 0 {
+		a.Reason += ". Left as it was changed: " + strings.Join(keep, ", ")
 	}
 	a.Case, a.Exemption, a.Notes = c, exemption, left
 	return a, w.Ledger.Undone(ctx, c, w.worker, nil, nil)

@@ -43,6 +43,8 @@ type Request struct {
 	Why string `json:"why,omitempty"`
 	// For is how long the resource is exempt after an undo, as "36h"; empty: a day.
 	For string `json:"for,omitempty"`
+	// Keep are the remedies whose changes an undo leaves as they are.
+	Keep []string `json:"keep,omitempty"`
 	// Exemption is the one to make or end; of the latter, control and resource
 	// are enough. Created and by are set by the function.
 	Exemption *ledger.Exemption `json:"exemption,omitempty"`
@@ -117,7 +119,7 @@ func (f *Function) obey(ctx context.Context, r Request) (ledger.Caller, engine.A
 			return by, refused(engine.Misuse, fmt.Sprintf("for is %q: want a time such as 36h", r.For))
 		}
 	}
-	return by, f.engine.Do(ctx, engine.Command{Name: r.Command, Case: r.Case, Digest: r.Digest, Why: r.Why, For: last, By: by})
+	return by, f.engine.Do(ctx, engine.Command{Name: r.Command, Case: r.Case, Digest: r.Digest, Why: r.Why, For: last, Keep: r.Keep, By: by})
 }
 
 // refused is the answer to a command that does not reach the engine.

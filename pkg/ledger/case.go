@@ -122,6 +122,8 @@ type Command struct {
 	Why  string    `json:"why,omitempty"`
 	// Digest is that of the change the operator was shown.
 	Digest string `json:"digest,omitempty"`
+	// Keep are the remedies whose changes an undo left as they were.
+	Keep []string `json:"keep,omitempty"`
 	// Result is how it ended, in a sentence; empty while it is carried out.
 	Result string `json:"result,omitempty"`
 }
