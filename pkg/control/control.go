@@ -139,6 +139,11 @@ type Remedy struct {
 	// reason for several changes is gone with the first of them, as that for
 	// containing an attacker is once his grant is taken back.
 	Verify func(context.Context, *cloud.Session, Change) (*Change, error)
+	// Resume is Plan in a case in which a change was decided, this one or another:
+	// there is a reason, although Plan may find none any more. It is given the change
+	// that was decided, for its target and reason. Nil: Plan tells. Without it a step
+	// that could not be planned in time would be taken for one with nothing to do.
+	Resume func(context.Context, *cloud.Session, Change) (*Change, error)
 	// Apply makes the change. It is idempotent: applied twice it leaves the
 	// same state. Nil: the control only reports.
 	Apply func(context.Context, *cloud.Session, Change) error
