@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -65,6 +66,9 @@ func StartAWS(ctx context.Context) (*AWS, error) {
 		BaseEndpoint: aws.String(a.endpoint),
 		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})
+	// On a busy machine an answer may take longer than a function waits for one: what
+	// was made or received by then would be made, or asked for, again.
+	a.root.HTTPClient = cloud.Patient(time.Minute)
 	return a, nil
 }
 
