@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/lifecycle"
+	"github.com/snapback-aws/snapback/internal/site"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -27,9 +28,9 @@ const (
 	denyAll = "arn:aws:iam::aws:policy/AWSDenyAll"
 )
 
-// staff are the principals of a site that findings are about.
+// staff are the principals of a member that findings are about.
 type staff struct {
-	*site
+	*member
 	iam                  *iam.Client
 	userID, roleID       string
 	misused, other       string // alice's access keys
@@ -38,18 +39,18 @@ type staff struct {
 
 // staffed makes the user alice with two access keys, and the role deploy, both
 // below paths, and beside them the user bob.
-func (s *site) staffed() *staff {
-	s.t.Helper()
-	ctx := s.t.Context()
-	p := &staff{site: s, iam: iam.NewFromConfig(s.config()), session: "build-7"}
+func (s *member) staffed() *staff {
+	s.T.Helper()
+	ctx := s.T.Context()
+	p := &staff{member: s, iam: iam.NewFromConfig(s.Config()), session: "build-7"}
 	for _, name := range []string{"bob", "alice"} {
 		made, err := p.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: &name, Path: aws.String("/team/")})
-		must(s.t, err)
+		site.Must(s.T, err)
 		p.userID = *made.User.UserId
 		p.misused = p.other
 		for _, key := range []*string{&p.misused, &p.other} {
 			created, err := p.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})
-			must(s.t, err)
+			site.Must(s.T, err)
 			*key = *created.AccessKey.AccessKeyId
 		}
 	}
@@ -59,54 +60,54 @@ func (s *site) staffed() *staff {
 		RoleName: aws.String("deploy"), PolicyName: aws.String("own"),
 		PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`),
 	})
-	must(s.t, err)
+	site.Must(s.T, err)
 	return p
 }
 
 func (p *staff) role(name, path string) (id string) {
-	p.t.Helper()
-	made, err := p.iam.CreateRole(p.t.Context(), &iam.CreateRoleInput{
+	p.T.Helper()
+	made, err := p.iam.CreateRole(p.T.Context(), &iam.CreateRoleInput{
 		RoleName: &name, Path: &path,
 		AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}`),
 	})
-	must(p.t, err)
+	site.Must(p.T, err)
 	return *made.Role.RoleId
 }
 
 // finding is one of the findings of events/guardduty, about this staff.
 func (p *staff) finding(name string) []byte {
-	p.t.Helper()
+	p.T.Helper()
 	return []byte(strings.NewReplacer(
-		"222222222222", p.account, "AIDAEXAMPLEALICE00001", p.userID, "AKIAIOSFODNN7EXAMPLE", p.misused, "AROAEXAMPLEDEPLOY0001", p.roleID,
-	).Replace(string(sample(p.t, name))))
+		"222222222222", p.Account, "AIDAEXAMPLEALICE00001", p.userID, "AKIAIOSFODNN7EXAMPLE", p.misused, "AROAEXAMPLEDEPLOY0001", p.roleID,
+	).Replace(string(sample(p.T, name))))
 }
 
-// people is everything about the users and roles of a site that could be touched.
+// people is everything about the users and roles of a member that could be touched.
 func (p *staff) people() map[string]any {
-	p.t.Helper()
-	ctx, all := p.t.Context(), map[string]any{}
+	p.T.Helper()
+	ctx, all := p.T.Context(), map[string]any{}
 	users, err := p.iam.ListUsers(ctx, &iam.ListUsersInput{})
-	must(p.t, err)
+	site.Must(p.T, err)
 	for _, u := range users.Users {
 		got, err := p.iam.GetUser(ctx, &iam.GetUserInput{UserName: u.UserName})
-		must(p.t, err)
+		site.Must(p.T, err)
 		keys, err := p.iam.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: u.UserName})
-		must(p.t, err)
+		site.Must(p.T, err)
 		all["user "+*u.UserName] = lifecycle.Comparable(got.User)
 		for _, k := range keys.AccessKeyMetadata {
 			all["key "+*k.AccessKeyId] = string(k.Status)
 		}
 	}
 	roles, err := p.iam.ListRoles(ctx, &iam.ListRolesInput{})
-	must(p.t, err)
+	site.Must(p.T, err)
 	for _, r := range roles.Roles {
 		policies, err := p.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: r.RoleName})
-		must(p.t, err)
+		site.Must(p.T, err)
 		for _, name := range policies.PolicyNames {
 			got, err := p.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: r.RoleName, PolicyName: &name})
-			must(p.t, err)
+			site.Must(p.T, err)
 			text, err := url.PathUnescape(*got.PolicyDocument)
-			must(p.t, err)
+			site.Must(p.T, err)
 			all["policy "+name+" of "+*r.RoleName] = text
 		}
 	}
@@ -114,17 +115,17 @@ func (p *staff) people() map[string]any {
 }
 
 func (p *staff) wantPeople(want map[string]any) {
-	p.t.Helper()
+	p.T.Helper()
 	if diff := cmp.Diff(want, p.people()); diff != "" {
-		p.t.Errorf("users and roles (-want +got):\n%s", diff)
+		p.T.Errorf("users and roles (-want +got):\n%s", diff)
 	}
 }
 
 // boundary is the permissions boundary of a user; empty if he has none.
 func (p *staff) boundary(name string) string {
-	p.t.Helper()
-	got, err := p.iam.GetUser(p.t.Context(), &iam.GetUserInput{UserName: &name})
-	must(p.t, err)
+	p.T.Helper()
+	got, err := p.iam.GetUser(p.T.Context(), &iam.GetUserInput{UserName: &name})
+	site.Must(p.T, err)
 	if got.User.PermissionsBoundary == nil {
 		return ""
 	}
@@ -133,82 +134,60 @@ func (p *staff) boundary(name string) string {
 
 // wantUser says how alice stands, and that nobody else is touched.
 func (p *staff) wantUser(before map[string]any, misused, other, boundary string) {
-	p.t.Helper()
+	p.T.Helper()
 	now := p.people()
 	for key, want := range map[string]string{p.misused: misused, p.other: other} {
 		if now["key "+key] != want {
-			p.t.Errorf("access key %s is %s, want %s", key, now["key "+key], want)
+			p.T.Errorf("access key %s is %s, want %s", key, now["key "+key], want)
 		}
 		now["key "+key] = before["key "+key]
 	}
 	if got := p.boundary("alice"); got != boundary {
-		p.t.Errorf("alice's boundary is %q, want %q", got, boundary)
+		p.T.Errorf("alice's boundary is %q, want %q", got, boundary)
 	}
 	now["user alice"] = before["user alice"]
 	if diff := cmp.Diff(before, now); diff != "" {
-		p.t.Errorf("somebody else is touched (-before +after):\n%s", diff)
+		p.T.Errorf("somebody else is touched (-before +after):\n%s", diff)
 	}
 }
 
 // denials are the policies of the role that it did not have.
 func (p *staff) denials(before map[string]any) (texts []string) {
-	p.t.Helper()
+	p.T.Helper()
 	for name, text := range p.people() {
 		if before[name] == nil {
 			texts = append(texts, fmt.Sprint(text))
 		} else if !cmp.Equal(before[name], text) {
-			p.t.Errorf("%s is %s", name, text)
+			p.T.Errorf("%s is %s", name, text)
 		}
 	}
 	slices.Sort(texts)
 	return texts
 }
 
-// toldEach are the alerts since the last look, by their runbooks, as subjects
-// begin.
-func (s *site) toldEach() map[string]string {
-	s.t.Helper()
-	all := map[string]string{}
-	for _, a := range s.alerts() {
-		subject, _, _ := strings.Cut(strings.TrimPrefix(a.Subject, "Snapback "), ":")
-		if all[a.Control] != "" {
-			s.t.Errorf("%s is told twice", a.Control)
-		}
-		all[a.Control] = subject
-	}
-	return all
-}
-
-func (s *site) wantTold(want map[string]string) {
-	s.t.Helper()
-	if diff := cmp.Diff(want, s.toldEach()); diff != "" {
-		s.t.Errorf("alerts (-want +got):\n%s\n%s", diff, s.function.Logs())
-	}
-}
-
 func TestMisusedAccessKeyIsInactiveAndItsUserDenied(t *testing.T) {
 	for _, order := range [][]string{{keyRunbook, userRunbook}, {userRunbook, keyRunbook}} {
 		t.Run("released by "+order[0]+" first", func(t *testing.T) {
-			p := newSite(t, cutOff).staffed()
+			p := newMember(t, cutOff).staffed()
 			before := p.people()
-			p.found(p.finding("iam-access-key"))
+			p.Handle(p.finding("iam-access-key"))
 			p.wantUser(before, "Inactive", "Inactive", denyAll)
-			p.wantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED"})
-			wantCase(t, p.oneCase(keyRunbook), control.Remediated, "deactivate-access-key remediated")
-			wantCase(t, p.oneCase(userRunbook), control.Remediated,
+			p.WantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED"})
+			site.WantCase(t, p.OneCase(keyRunbook), control.Remediated, "deactivate-access-key remediated")
+			site.WantCase(t, p.OneCase(userRunbook), control.Remediated,
 				"deny-user remediated, deactivate-access-keys remediated")
 			contained := p.people()
 
 			// It comes again, and from another Region.
-			p.found(edited(t, p.finding("iam-access-key"), `"count": 1`, `"count": 2`))
-			p.found(edited(t, p.finding("iam-access-key"), "us-east-1", "eu-west-1", "2030", "2130"))
+			p.Handle(site.Edited(t, p.finding("iam-access-key"), `"count": 1`, `"count": 2`))
+			p.Handle(site.Edited(t, p.finding("iam-access-key"), "us-east-1", "eu-west-1", "2030", "2130"))
 			p.wantPeople(contained)
-			p.wantTold(map[string]string{})
-			if c := p.oneCase(userRunbook); len(c.Findings) != 2 || c.Findings[0].Count != 2 {
+			p.WantTold(map[string]string{})
+			if c := p.OneCase(userRunbook); len(c.Findings) != 2 || c.Findings[0].Count != 2 {
 				t.Errorf("the findings of the case: %+v", c.Findings)
 			}
 			for _, runbook := range order {
-				if a := p.done(engine.Undo, p.oneCase(runbook)); len(a.Notes) > 0 {
+				if a := p.Done(engine.Undo, p.OneCase(runbook)); len(a.Notes) > 0 {
 					t.Errorf("the undo of %s left %q", runbook, a.Notes)
 				}
 			}
@@ -220,25 +199,25 @@ func TestMisusedAccessKeyIsInactiveAndItsUserDenied(t *testing.T) {
 // The key is in one case alone: what an operator was shown of the other is still
 // what he approves after the key is made inactive.
 func TestKeyGoesAtOnceAndItsUserAfterAYes(t *testing.T) {
-	p := newSite(t, "runbooks: {iam-deactivate-key: {mode: enforce, from-severity: 4}}").staffed()
+	p := newMember(t, "runbooks: {iam-deactivate-key: {mode: enforce, from-severity: 4}}").staffed()
 	before := p.people()
-	p.found(p.finding("iam-access-key"))
+	p.Handle(p.finding("iam-access-key"))
 	p.wantUser(before, "Inactive", "Active", "")
-	p.wantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "THREAT, NOT CONTAINED"})
-	p.done(engine.Undo, p.oneCase(keyRunbook))
+	p.WantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "THREAT, NOT CONTAINED"})
+	p.Done(engine.Undo, p.OneCase(keyRunbook))
 	p.wantPeople(before)
-	p.toldEach()
+	p.Alerts()
 
-	q := newSite(t, "runbooks: {iam-deactivate-key: {mode: enforce, from-severity: 4}}").staffed()
+	q := newMember(t, "runbooks: {iam-deactivate-key: {mode: enforce, from-severity: 4}}").staffed()
 	before = q.people()
-	q.found(edited(t, q.finding("iam-access-key"), `"severity": 5`, `"severity": 8`))
+	q.Handle(site.Edited(t, q.finding("iam-access-key"), `"severity": 5`, `"severity": 8`))
 	q.wantUser(before, "Inactive", "Active", "")
-	q.wantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "THREAT, WAITING"})
-	q.done(engine.Approve, q.oneCase(userRunbook))
+	q.WantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "THREAT, WAITING"})
+	q.Done(engine.Approve, q.OneCase(userRunbook))
 	q.wantUser(before, "Inactive", "Inactive", denyAll)
-	q.wantTold(map[string]string{userRunbook: "CONTAINED"})
+	q.WantTold(map[string]string{userRunbook: "CONTAINED"})
 	for _, runbook := range []string{userRunbook, keyRunbook} {
-		q.done(engine.Undo, q.oneCase(runbook))
+		q.Done(engine.Undo, q.OneCase(runbook))
 	}
 	q.wantPeople(before)
 }
@@ -252,13 +231,13 @@ func TestUserIsDeniedWhateverOfHisIsMisused(t *testing.T) {
 		{"iam-user-session", alone}, {"iam-console-login", alone}, {"s3-exfiltration", both}, {"attack-sequence-iam", both},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newSite(t, cutOff).staffed()
+			p := newMember(t, cutOff).staffed()
 			before := p.people()
-			p.found(p.finding(tt.name))
+			p.Handle(p.finding(tt.name))
 			p.wantUser(before, "Inactive", "Inactive", denyAll)
-			p.wantTold(tt.told)
-			for _, c := range p.cases() {
-				p.done(engine.Undo, c)
+			p.WantTold(tt.told)
+			for _, c := range p.Cases() {
+				p.Done(engine.Undo, c)
 			}
 			p.wantPeople(before)
 		})
@@ -278,50 +257,50 @@ func TestMisusedSessionIsDenied(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newSite(t, tt.baseline).staffed()
+			p := newMember(t, tt.baseline).staffed()
 			before := p.people()
-			p.found(p.finding("iam-role-session"))
+			p.Handle(p.finding("iam-role-session"))
 			denials := p.denials(before)
 			if len(denials) != tt.denials || !strings.Contains(denials[0], `"aws:userid":"`+p.sessionUser+`"`) {
 				t.Errorf("the role's new policies: %s", denials)
 			}
-			p.wantTold(map[string]string{sessionRunbook: "CONTAINED"})
-			c := p.oneCase(sessionRunbook)
-			wantCase(t, c, control.Remediated, tt.steps)
+			p.WantTold(map[string]string{sessionRunbook: "CONTAINED"})
+			c := p.OneCase(sessionRunbook)
+			site.WantCase(t, c, control.Remediated, tt.steps)
 			contained := p.people()
-			p.found(edited(t, p.finding("iam-role-session"), `"count": 1`, `"count": 2`))
+			p.Handle(site.Edited(t, p.finding("iam-role-session"), `"count": 1`, `"count": 2`))
 			p.wantPeople(contained)
-			p.wantTold(map[string]string{})
-			p.done(engine.Undo, p.oneCase(sessionRunbook))
+			p.WantTold(map[string]string{})
+			p.Done(engine.Undo, p.OneCase(sessionRunbook))
 			p.wantPeople(before)
-			p.wantTold(map[string]string{sessionRunbook: "RELEASED"})
-			p.found(edited(t, p.finding("iam-role-session"), `"count": 1`, `"count": 3`))
+			p.WantTold(map[string]string{sessionRunbook: "RELEASED"})
+			p.Handle(site.Edited(t, p.finding("iam-role-session"), `"count": 1`, `"count": 3`))
 			p.wantPeople(before)
-			p.wantTold(map[string]string{sessionRunbook: "THREAT, NOT CONTAINED"})
+			p.WantTold(map[string]string{sessionRunbook: "THREAT, NOT CONTAINED"})
 		})
 	}
 }
 
 func TestEachActorOfAnAttackSequenceIsContained(t *testing.T) {
-	p := newSite(t, cutOff).staffed()
+	p := newMember(t, cutOff).staffed()
 	before := p.people()
-	p.found(p.finding("attack-sequence-s3"))
-	p.wantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED", sessionRunbook: "CONTAINED"})
+	p.Handle(p.finding("attack-sequence-s3"))
+	p.WantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED", sessionRunbook: "CONTAINED"})
 	if p.boundary("alice") != denyAll || p.people()["key "+p.misused] != "Inactive" {
 		t.Error("alice is not contained")
 	}
-	p.done(engine.Undo, p.oneCase(keyRunbook))
-	p.done(engine.Undo, p.oneCase(userRunbook))
+	p.Done(engine.Undo, p.OneCase(keyRunbook))
+	p.Done(engine.Undo, p.OneCase(userRunbook))
 	if denials := p.denials(before); len(denials) != 1 || !strings.Contains(denials[0], p.sessionUser) {
 		t.Errorf("the role's new policies: %s", denials)
 	}
-	p.done(engine.Undo, p.oneCase(sessionRunbook))
+	p.Done(engine.Undo, p.OneCase(sessionRunbook))
 	p.wantPeople(before)
 }
 
 // Whom nobody can contain here is told, with what to do.
 func TestCredentialsThatCantBeCutAreTold(t *testing.T) {
-	p := newSite(t, cutOff).staffed()
+	p := newMember(t, cutOff).staffed()
 	before := p.people()
 	for _, tt := range []struct{ name, why string }{
 		{"iam-root", "The credentials are root's"},
@@ -329,8 +308,8 @@ func TestCredentialsThatCantBeCutAreTold(t *testing.T) {
 		{"s3-anonymous-listing", "or there were none"},
 		{"iam-roles-anywhere", "iam-contain-session found nothing to do on role/print-server:AROAEXAMPLEPRINT00001:3f9a0c5e17b2d846: the resource no longer exists"},
 	} {
-		p.found(p.finding(tt.name))
-		if a := p.told("THREAT REPORTED"); a.Control != "finding-report" || !strings.Contains(a.Held, tt.why) {
+		p.Handle(p.finding(tt.name))
+		if a := p.Told("THREAT REPORTED"); a.Control != "finding-report" || !strings.Contains(a.Held, tt.why) {
 			t.Errorf("%s: the alert of %s says why: %q", tt.name, a.Control, a.Held)
 		}
 	}
@@ -338,43 +317,43 @@ func TestCredentialsThatCantBeCutAreTold(t *testing.T) {
 }
 
 func TestSessionOfIdentityCenterIsToldWithWhatToDo(t *testing.T) {
-	p := newSite(t, cutOff).staffed()
+	p := newMember(t, cutOff).staffed()
 	id := p.role("AWSReservedSSO_Administrator_0123456789abcdef", "/aws-reserved/sso.amazonaws.com/eu-west-1/")
 	before := p.people()
-	p.found(edited(t, p.finding("iam-identity-center"), "AROAEXAMPLESSO0000001", id))
+	p.Handle(site.Edited(t, p.finding("iam-identity-center"), "AROAEXAMPLESSO0000001", id))
 	p.wantPeople(before)
-	alerts := p.alerts()
+	alerts := p.Alerts()
 	if len(alerts) != 1 || alerts[0].Control != sessionRunbook || strings.Contains(alerts[0].Subject, " CONTAINED") ||
 		!strings.Contains(alerts[0].Text(), "disable user alice@example.com") {
-		t.Errorf("alerts: %+v\n%s", alerts, p.function.Logs())
+		t.Errorf("alerts: %+v\n%s", alerts, p.Function.Logs())
 	}
 }
 
 // Another account's user may have the same name, or one that was deleted had.
 func TestUserOfTheSameNameIsLeftAlone(t *testing.T) {
-	p := newSite(t, cutOff).staffed()
+	p := newMember(t, cutOff).staffed()
 	before := p.people()
 	p.userID = "AIDAEXAMPLEOTHER00001"
-	p.found(p.finding("iam-access-key"))
+	p.Handle(p.finding("iam-access-key"))
 	p.wantPeople(before)
-	if a := p.told("THREAT REPORTED"); !strings.Contains(a.Held, "the resource no longer exists") {
+	if a := p.Told("THREAT REPORTED"); !strings.Contains(a.Held, "the resource no longer exists") {
 		t.Errorf("the alert says: %s", a.Held)
 	}
 }
 
 // Findings don't tell the paths by which the baseline protects principals.
 func TestProtectedPrincipalsBelowAPathAreNotCutOff(t *testing.T) {
-	p := newSite(t, cutOff, `protected: {principals: ["arn:aws:iam::*:user/team/*", "arn:aws:iam::*:role/ci/deploy"]}`).staffed()
+	p := newMember(t, cutOff, `protected: {principals: ["arn:aws:iam::*:user/team/*", "arn:aws:iam::*:role/ci/deploy"]}`).staffed()
 	before := p.people()
-	p.found(p.finding("attack-sequence-s3"))
+	p.Handle(p.finding("attack-sequence-s3"))
 	p.wantPeople(before)
-	for _, a := range p.alerts() {
+	for _, a := range p.Alerts() {
 		if strings.Contains(a.Subject, " CONTAINED") && !strings.Contains(a.Subject, "NOT CONTAINED") {
 			t.Errorf("it is told as %s", a.Subject)
 		}
 	}
 	held := 0
-	for _, c := range p.cases() {
+	for _, c := range p.Cases() {
 		for _, s := range c.Steps {
 			switch {
 			case s.Outcome == control.Held:
@@ -390,18 +369,18 @@ func TestProtectedPrincipalsBelowAPathAreNotCutOff(t *testing.T) {
 }
 
 func TestFindingsAtOnceAboutOneUserAreOneCaseOfEachRunbook(t *testing.T) {
-	p := newSite(t, cutOff).staffed()
+	p := newMember(t, cutOff).staffed()
 	before := p.people()
 	first := p.finding("iam-access-key")
-	again := edited(t, first, "5eed0000000000000000000000002030", "5eed0000000000000000000000002130")
-	data := batch(t, first, again)
-	answer, err := p.function.Invoke(t.Context(), data)
-	must(t, err)
-	p.again(string(answer), data)
+	again := site.Edited(t, first, "5eed0000000000000000000000002030", "5eed0000000000000000000000002130")
+	data := site.Batch(t, first, again)
+	answer, err := p.Function.Invoke(t.Context(), data)
+	site.Must(t, err)
+	p.Again(string(answer), data)
 	p.wantUser(before, "Inactive", "Inactive", denyAll)
-	p.wantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED"})
-	for _, c := range []*ledger.Case{p.oneCase(keyRunbook), p.oneCase(userRunbook)} {
-		p.done(engine.Undo, c)
+	p.WantTold(map[string]string{keyRunbook: "CONTAINED", userRunbook: "CONTAINED"})
+	for _, c := range []*ledger.Case{p.OneCase(keyRunbook), p.OneCase(userRunbook)} {
+		p.Done(engine.Undo, c)
 	}
 	p.wantPeople(before)
 }

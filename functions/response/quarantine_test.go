@@ -18,6 +18,7 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/internal/scene"
+	"github.com/snapback-aws/snapback/internal/site"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -31,7 +32,7 @@ const allDone = "preserve-instance remediated, take-out-of-service remediated, i
 func wantContained(t *testing.T, s *scene.Scene) {
 	t.Helper()
 	open, err := s.Open(t.Context())
-	must(t, err)
+	site.Must(t, err)
 	if len(open) > 0 {
 		t.Errorf("packets are let through: %q", open)
 	}
@@ -92,18 +93,18 @@ func wantEvidence(t *testing.T, s *scene.Scene, caseID, finding string) {
 }
 
 func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	web := s.scene(scene.Options{})
 	before := worldOf(t, web)
 
-	s.found(web.Finding(sample(t, mining)))
+	s.Handle(web.Finding(sample(t, mining)))
 	wantContained(t, web)
 	s.replaced(web)
-	c := s.oneCase(quarantine)
-	wantCase(t, c, control.Remediated, allDone)
+	c := s.OneCase(quarantine)
+	site.WantCase(t, c, control.Remediated, allDone)
 	wantEvidence(t, web, c.ID, miningID)
 	wantManifest(t, c, before, web)
-	a := s.told("CONTAINED")
+	a := s.Told("CONTAINED")
 	if a.Case != c.ID || a.Severity != control.High || a.Target.ID != web.Instance || len(a.Changes) != 5 {
 		t.Errorf("the alert: %+v", a)
 	}
@@ -112,7 +113,7 @@ func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
 			t.Errorf("the alert says of %s: %s %s", change.Remedy, change.Outcome, change.Error)
 		}
 	}
-	if looked := s.done(engine.Look, c); len(looked.Notes) != 2 || !strings.Contains(looked.Notes[0], "completed") {
+	if looked := s.Done(engine.Look, c); len(looked.Notes) != 2 || !strings.Contains(looked.Notes[0], "completed") {
 		t.Errorf("how the snapshots stand: %q", looked.Notes)
 	}
 	s.release(web, c, before)
@@ -120,36 +121,36 @@ func TestInstanceInServiceIsContainedAndReleased(t *testing.T) {
 
 // release undoes a case, once, after which the world is as before and findings
 // are only told.
-func (s *site) release(of *scene.Scene, c *ledger.Case, before scene.World) {
-	s.t.Helper()
-	a := s.done(engine.Undo, c)
-	wantWorld(s.t, of, before)
+func (s *member) release(of *scene.Scene, c *ledger.Case, before scene.World) {
+	s.T.Helper()
+	a := s.Done(engine.Undo, c)
+	wantWorld(s.T, of, before)
 	if len(a.Notes) > 0 || a.Case.Outcome != control.Undone {
-		s.t.Errorf("the undo left %q, and the case is %s", a.Notes, a.Case.Outcome)
+		s.T.Errorf("the undo left %q, and the case is %s", a.Notes, a.Case.Outcome)
 	}
 	if e := s.exemption(of); e == nil || e.Case != c.ID {
-		s.t.Errorf("the exemption: %+v", e)
+		s.T.Errorf("the exemption: %+v", e)
 	}
-	s.told("RELEASED")
-	if again := s.command(engine.Undo, c); again.Verdict != engine.Misuse || !strings.Contains(again.Reason, "undone already") {
-		s.t.Errorf("the second undo: %s: %s", again.Verdict, again.Reason)
+	s.Told("RELEASED")
+	if again := s.Command(engine.Undo, c); again.Verdict != engine.Misuse || !strings.Contains(again.Reason, "undone already") {
+		s.T.Errorf("the second undo: %s: %s", again.Verdict, again.Reason)
 	}
-	s.found(of.Finding(sample(s.t, "ec2-cryptomining-repeat")))
-	wantWorld(s.t, of, before)
-	if a := s.told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "exempt until") {
-		s.t.Errorf("the alert does not say why: %s", a.Held)
+	s.Handle(of.Finding(sample(s.T, "ec2-cryptomining-repeat")))
+	wantWorld(s.T, of, before)
+	if a := s.Told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "exempt until") {
+		s.T.Errorf("the alert does not say why: %s", a.Held)
 	}
 }
 
 // replaced says that Auto Scaling has started another instance for the one that
 // was taken out.
-func (s *site) replaced(of *scene.Scene) {
-	s.t.Helper()
-	out, err := autoscaling.NewFromConfig(s.config()).DescribeAutoScalingGroups(s.t.Context(), &autoscaling.DescribeAutoScalingGroupsInput{})
-	must(s.t, err)
+func (s *member) replaced(of *scene.Scene) {
+	s.T.Helper()
+	out, err := autoscaling.NewFromConfig(s.Config()).DescribeAutoScalingGroups(s.T.Context(), &autoscaling.DescribeAutoScalingGroupsInput{})
+	site.Must(s.T, err)
 	g := out.AutoScalingGroups[0]
 	if aws.ToInt32(g.DesiredCapacity) != 1 || len(g.Instances) != 1 || aws.ToString(g.Instances[0].InstanceId) == of.Instance {
-		s.t.Errorf("the group wants %d instances, and has %+v", aws.ToInt32(g.DesiredCapacity), g.Instances)
+		s.T.Errorf("the group wants %d instances, and has %+v", aws.ToInt32(g.DesiredCapacity), g.Instances)
 	}
 }
 
@@ -181,15 +182,15 @@ func TestBareInstanceIsContainedAndReleased(t *testing.T) {
 			"cut-instance-credentials remediated", "cut-instance-credentials compliant").Replace(allDone)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t, enforced)
+			s := newMember(t, enforced)
 			box := s.scene(tt.options)
 			before := worldOf(t, box)
-			s.found(box.Finding(sample(t, mining)))
+			s.Handle(box.Finding(sample(t, mining)))
 			wantContained(t, box)
-			c := s.oneCase(quarantine)
+			c := s.OneCase(quarantine)
 			wantEvidence(t, box, c.ID, miningID)
-			wantCase(t, c, control.Remediated, tt.steps)
-			s.told("CONTAINED")
+			site.WantCase(t, c, control.Remediated, tt.steps)
+			s.Told("CONTAINED")
 			s.release(box, c, before)
 		})
 	}
@@ -198,21 +199,21 @@ func TestBareInstanceIsContainedAndReleased(t *testing.T) {
 // What came later is another finding, of another type, the same one again, and
 // the administrator's copy of it.
 func TestFindingsAboutAContainedInstanceAddToItsCase(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
-	s.found(box.Finding(sample(t, mining)))
-	s.told("CONTAINED")
+	s.Handle(box.Finding(sample(t, mining)))
+	s.Told("CONTAINED")
 	contained := worldOf(t, box)
 
 	for _, later := range []string{tunnel, "ec2-cryptomining-repeat", "ec2-cryptomining-administrator"} {
-		s.found(box.Finding(sample(t, later)))
-		if o := s.last(quarantine); o.Outcome != control.Compliant {
+		s.Handle(box.Finding(sample(t, later)))
+		if o := s.Last(quarantine); o.Outcome != control.Compliant {
 			t.Errorf("%s ends as %s: %s", later, o.Outcome, o.Reason)
 		}
 	}
 	wantWorld(t, box, contained)
-	s.notTold()
-	c := s.oneCase(quarantine)
+	s.NotTold()
+	c := s.OneCase(quarantine)
 	var findings []string
 	for _, f := range c.Findings {
 		findings = append(findings, fmt.Sprintf("%s %s %d", f.ID, f.Type, f.Count))
@@ -223,25 +224,25 @@ func TestFindingsAboutAContainedInstanceAddToItsCase(t *testing.T) {
 	}, findings); diff != "" {
 		t.Errorf("the case's findings (-want +got):\n%s", diff)
 	}
-	if n := len(s.cases()); n != 1 {
+	if n := len(s.Cases()); n != 1 {
 		t.Errorf("%d cases", n)
 	}
 }
 
 func TestFindingsAtOnceAboutOneInstanceAreOneCase(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	web := s.scene(scene.Options{})
 	before := worldOf(t, web)
 	first := web.Finding(sample(t, mining))
 	var batches [][]byte // each for a function of its own, with two findings in it
 	for i := range 2 {
-		batches = append(batches, batch(t, edited(t, first, miningID, fmt.Sprintf("5eed000000000000000000000000%04d", i)), web.Finding(sample(t, tunnel))))
+		batches = append(batches, site.Batch(t, site.Edited(t, first, miningID, fmt.Sprintf("5eed000000000000000000000000%04d", i)), web.Finding(sample(t, tunnel))))
 	}
-	other := s.start()
+	other := s.Start()
 	answers := make([]string, len(batches))
 	failed := make([]error, len(batches))
 	var side sync.WaitGroup
-	for i, f := range []*local.Function{s.function, other} {
+	for i, f := range []*local.Function{s.Function, other} {
 		side.Go(func() {
 			answer, err := f.Invoke(t.Context(), batches[i])
 			answers[i], failed[i] = string(answer), err
@@ -249,39 +250,39 @@ func TestFindingsAtOnceAboutOneInstanceAreOneCase(t *testing.T) {
 	}
 	side.Wait()
 	for i := range answers {
-		must(t, failed[i])
-		s.again(answers[i], batches[i])
+		site.Must(t, failed[i])
+		s.Again(answers[i], batches[i])
 	}
 	wantContained(t, web)
-	c := s.oneCase(quarantine)
-	wantCase(t, c, control.Remediated, allDone)
+	c := s.OneCase(quarantine)
+	site.WantCase(t, c, control.Remediated, allDone)
 	if len(c.Findings) != 3 {
 		t.Errorf("the case's findings: %+v", c.Findings)
 	}
 	wantEvidence(t, web, c.ID, c.Findings[0].ID)
-	s.told("CONTAINED")
-	s.done(engine.Undo, c)
+	s.Told("CONTAINED")
+	s.Done(engine.Undo, c)
 	wantWorld(t, web, before)
 }
 
 // The attack sequence names a third instance, which does not exist, and as a node
 // of a cluster a fourth one.
 func TestEachInstanceOfAnAttackSequenceIsContained(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	// AWS makes one group of a name; moto may make two that are asked for at once.
 	var making sync.Mutex
-	s.proxy.Inject("EC2.CreateSecurityGroup", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
+	s.Proxy.Inject("EC2.CreateSecurityGroup", 1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
 		making.Lock()
 		defer making.Unlock()
 		x.Answer(x.Forward())
 	}})
 	web := s.scene(scene.Options{})
 	beside, err := web.Beside(t.Context())
-	must(t, err)
+	site.Must(t, err)
 	node, err := web.Beside(t.Context())
-	must(t, err)
+	site.Must(t, err)
 	before := worldOf(t, web)
-	s.found(edited(t, web.Finding(sample(t, "attack-sequence-ec2")),
+	s.Handle(site.Edited(t, web.Finding(sample(t, "attack-sequence-ec2")),
 		"i-0123456789abcdef1", beside.Instance, "i-0123456789abcdef9", node.Instance))
 	for _, contained := range []*scene.Scene{web, beside} {
 		wantContained(t, contained)
@@ -290,19 +291,19 @@ func TestEachInstanceOfAnAttackSequenceIsContained(t *testing.T) {
 		t.Errorf("the node is cut off: %v", err)
 	}
 	wantLines(t, worldOf(t, web), scene.World{"policy snapback-quarantine-" + node.Instance + " of role " + scene.Role: ""})
-	cases := s.cases()
+	cases := s.Cases()
 	if len(cases) != 2 || cases[0].Outcome != control.Remediated || cases[1].Outcome != control.Remediated {
 		t.Fatalf("cases: %+v", cases)
 	}
-	if n := len(s.alerts()); n != 2 {
+	if n := len(s.Alerts()); n != 2 {
 		t.Errorf("%d alerts", n)
 	}
 	slices.SortFunc(cases, func(a, b *ledger.Case) int { return strings.Compare(a.Target.ID, b.Target.ID) })
 	two := []*scene.Scene{web, beside}
 	slices.SortFunc(two, func(a, b *scene.Scene) int { return strings.Compare(a.Instance, b.Instance) })
-	s.done(engine.Undo, cases[0])
+	s.Done(engine.Undo, cases[0])
 	wantContained(t, two[1]) // still
-	s.done(engine.Undo, cases[1])
+	s.Done(engine.Undo, cases[1])
 	wantWorld(t, web, before)
 }
 
@@ -323,14 +324,14 @@ func TestStepThatIsDeniedLeavesItPartlyContained(t *testing.T) {
 		{"EC2.CreateSnapshots", refusedByEC2("UnauthorizedOperation"), "take-snapshots", control.Failed},
 	} {
 		t.Run(tt.call, func(t *testing.T) {
-			s := newSite(t, enforced)
+			s := newMember(t, enforced)
 			web := s.scene(scene.Options{})
 			before := worldOf(t, web)
-			s.proxy.Inject(tt.call, 1, tt.fault)
-			s.found(web.Finding(sample(t, mining)))
-			c := s.oneCase(quarantine)
-			wantCase(t, c, control.Partial, strings.Replace(allDone, tt.step+" remediated", tt.step+" "+string(tt.outcome), 1))
-			a := s.told("PARTLY CONTAINED")
+			s.Proxy.Inject(tt.call, 1, tt.fault)
+			s.Handle(web.Finding(sample(t, mining)))
+			c := s.OneCase(quarantine)
+			site.WantCase(t, c, control.Partial, strings.Replace(allDone, tt.step+" remediated", tt.step+" "+string(tt.outcome), 1))
+			a := s.Told("PARTLY CONTAINED")
 			for _, change := range a.Changes {
 				if open := change.Outcome != control.Remediated; open != (change.Remedy == tt.step) || open && change.Error == "" {
 					t.Errorf("the alert says of %s: %s %s", change.Remedy, change.Outcome, change.Error)
@@ -340,13 +341,13 @@ func TestStepThatIsDeniedLeavesItPartlyContained(t *testing.T) {
 				t.Errorf("the alert's first command is %s", first.Run)
 			}
 
-			s.proxy.Clear()
-			s.done(engine.Retry, c)
+			s.Proxy.Clear()
+			s.Done(engine.Retry, c)
 			wantContained(t, web)
 			wantEvidence(t, web, c.ID, miningID)
-			c = s.oneCase(quarantine)
-			wantCase(t, c, control.Remediated, allDone)
-			s.told("CONTAINED")
+			c = s.OneCase(quarantine)
+			site.WantCase(t, c, control.Remediated, allDone)
+			s.Told("CONTAINED")
 			s.release(web, c, before)
 		})
 	}
@@ -368,73 +369,73 @@ func refusedByEC2(code string) local.Fault {
 // instance is cut off, and one step stays denied: that is no other case, no
 // threat that is not contained, and nobody's tug of war.
 func TestRepeatsAfterADeniedStepAddToTheCaseThatIsPartlyContained(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
-	s.proxy.Inject("EC2.CreateSnapshots", 1, refusedByEC2("UnauthorizedOperation"))
-	s.found(box.Finding(sample(t, mining)))
-	first := s.oneCase(quarantine)
-	s.told("PARTLY CONTAINED")
+	s.Proxy.Inject("EC2.CreateSnapshots", 1, refusedByEC2("UnauthorizedOperation"))
+	s.Handle(box.Finding(sample(t, mining)))
+	first := s.OneCase(quarantine)
+	s.Told("PARTLY CONTAINED")
 	for n := 2; n < 5; n++ {
-		s.found(edited(t, box.Finding(sample(t, mining)), `"count": 1`, fmt.Sprintf(`"count": %d`, n)))
-		for _, a := range s.alerts() {
+		s.Handle(site.Edited(t, box.Finding(sample(t, mining)), `"count": 1`, fmt.Sprintf(`"count": %d`, n)))
+		for _, a := range s.Alerts() {
 			if !strings.HasPrefix(a.Subject, "Snapback PARTLY CONTAINED:") {
 				t.Errorf("repeat %d is told as %s", n, a.Subject)
 			}
 		}
 	}
-	cases := s.cases()
+	cases := s.Cases()
 	if len(cases) != 1 || cases[0].ID != first.ID || cases[0].Findings[0].Count != 4 {
 		t.Errorf("there are %d cases, and the first one's finding was seen %d times", len(cases), cases[0].Findings[0].Count)
 	}
 }
 
 func TestQuarantineThatSomebodyOpenedIsRepaired(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	s.found(box.Finding(sample(t, mining)))
-	first := s.oneCase(quarantine)
-	s.told("CONTAINED")
+	s.Handle(box.Finding(sample(t, mining)))
+	first := s.OneCase(quarantine)
+	s.Told("CONTAINED")
 	groups, err := s.ec2().DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{
 		Filters: []types.Filter{{Name: aws.String("group-name"), Values: []string{"snapback-quarantine"}}},
 	})
-	must(t, err)
+	site.Must(t, err)
 	_, err = s.ec2().AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{
 		GroupId: groups.SecurityGroups[0].GroupId, IpPermissions: []types.IpPermission{{
 			IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: aws.String("203.0.113.9/32")}},
 		}},
 	})
-	must(t, err)
+	site.Must(t, err)
 
-	s.found(box.Finding(sample(t, tunnel)))
+	s.Handle(box.Finding(sample(t, tunnel)))
 	wantContained(t, box)
-	if a := s.told("CONTAINED"); !strings.Contains(string(a.Changes[2].Before), "tcp 22-22 in from 203.0.113.9/32") {
+	if a := s.Told("CONTAINED"); !strings.Contains(string(a.Changes[2].Before), "tcp 22-22 in from 203.0.113.9/32") {
 		t.Errorf("the alert does not tell what was open: %+v", a.Changes[2])
 	}
-	cases := s.cases()
+	cases := s.Cases()
 	if len(cases) != 2 || cases[1].Previous != first.ID || cases[1].Step("isolate-network").Outcome != control.Remediated {
 		t.Fatalf("cases: %+v", cases)
 	}
 	// Released is what the first case contained. The second has nothing to put back.
-	if a := s.done(engine.Undo, cases[1]); len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "is not opened again") {
+	if a := s.Done(engine.Undo, cases[1]); len(a.Notes) != 1 || !strings.Contains(a.Notes[0], "is not opened again") {
 		t.Errorf("the undo of the repair: %q", a.Notes)
 	}
 	wantContained(t, box)
-	s.done(engine.Undo, first)
+	s.Done(engine.Undo, first)
 	wantWorld(t, box, before)
 }
 
 func TestReleaseNamesWhatNoLongerExists(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	web := s.scene(scene.Options{})
 	before := worldOf(t, web)
-	s.found(web.Finding(sample(t, mining)))
-	s.told("CONTAINED")
+	s.Handle(web.Finding(sample(t, mining)))
+	s.Told("CONTAINED")
 	_, err := s.ec2().DeleteSecurityGroup(t.Context(), &ec2.DeleteSecurityGroupInput{GroupId: &web.Groups[1]})
-	must(t, err)
+	site.Must(t, err)
 	s.deleteTargetGroup(web)
 
-	a := s.done(engine.Undo, s.oneCase(quarantine))
+	a := s.Done(engine.Undo, s.OneCase(quarantine))
 	for _, want := range []string{
 		"Target group " + web.TargetARN + " no longer exists",
 		"Security group " + web.Groups[1] + ", which network interface " + web.Interfaces[1] + " was in, no longer exists",
@@ -444,7 +445,7 @@ func TestReleaseNamesWhatNoLongerExists(t *testing.T) {
 			t.Errorf("the answer does not say %q: %s", want, a.Reason)
 		}
 	}
-	s.told("RELEASED")
+	s.Told("RELEASED")
 	now := worldOf(t, web)
 	for _, gone := range []string{"target group web", "group " + web.Groups[1], "rules of " + web.Groups[1]} {
 		delete(before, gone)
@@ -458,33 +459,33 @@ func TestReleaseNamesWhatNoLongerExists(t *testing.T) {
 
 // deleteTargetGroup deletes the target group of a scene, and the load balancer
 // that uses it.
-func (s *site) deleteTargetGroup(of *scene.Scene) {
-	s.t.Helper()
-	client := elbv2.NewFromConfig(s.config())
-	found, err := client.DescribeLoadBalancers(s.t.Context(), &elbv2.DescribeLoadBalancersInput{})
-	must(s.t, err)
+func (s *member) deleteTargetGroup(of *scene.Scene) {
+	s.T.Helper()
+	client := elbv2.NewFromConfig(s.Config())
+	found, err := client.DescribeLoadBalancers(s.T.Context(), &elbv2.DescribeLoadBalancersInput{})
+	site.Must(s.T, err)
 	for _, b := range found.LoadBalancers {
-		_, err := client.DeleteLoadBalancer(s.t.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: b.LoadBalancerArn})
-		must(s.t, err)
+		_, err := client.DeleteLoadBalancer(s.T.Context(), &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: b.LoadBalancerArn})
+		site.Must(s.T, err)
 	}
-	_, err = client.DeleteTargetGroup(s.t.Context(), &elbv2.DeleteTargetGroupInput{TargetGroupArn: &of.TargetARN})
-	must(s.t, err)
+	_, err = client.DeleteTargetGroup(s.T.Context(), &elbv2.DeleteTargetGroupInput{TargetGroupArn: &of.TargetARN})
+	site.Must(s.T, err)
 }
 
 // Somebody has put an interface into another group: what that is for is not
 // known, so the release stops there and shows both. Once it is as the case left it,
 // the release goes on.
 func TestReleaseOfAnInterfaceThatMovedIsRefused(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	s.found(box.Finding(sample(t, mining)))
-	s.told("CONTAINED")
-	c := s.oneCase(quarantine)
+	s.Handle(box.Finding(sample(t, mining)))
+	s.Told("CONTAINED")
+	c := s.OneCase(quarantine)
 	isolated := worldOf(t, box)["groups of "+box.Interfaces[0]]
 	s.put(box.Interfaces[0], box.Groups[1])
 
-	a := s.command(engine.Undo, c)
+	a := s.Command(engine.Undo, c)
 	if a.Verdict != engine.NotSo || a.Now == nil || !strings.Contains(string(a.Now.After), box.Groups[1]) {
 		t.Errorf("the undo: %s: %s, now %+v", a.Verdict, a.Reason, a.Now)
 	}
@@ -495,34 +496,34 @@ func TestReleaseOfAnInterfaceThatMovedIsRefused(t *testing.T) {
 		t.Errorf("the interface was put into %s", got)
 	}
 	s.put(box.Interfaces[0], isolated)
-	s.done(engine.Undo, c)
+	s.Done(engine.Undo, c)
 	wantWorld(t, box, before)
-	s.told("RELEASED")
+	s.Told("RELEASED")
 }
 
 // put puts a network interface into a group, and out of all others.
-func (s *site) put(id, group string) {
-	s.t.Helper()
-	_, err := s.ec2().ModifyNetworkInterfaceAttribute(s.t.Context(), &ec2.ModifyNetworkInterfaceAttributeInput{
+func (s *member) put(id, group string) {
+	s.T.Helper()
+	_, err := s.ec2().ModifyNetworkInterfaceAttribute(s.T.Context(), &ec2.ModifyNetworkInterfaceAttributeInput{
 		NetworkInterfaceId: &id, Groups: []string{group},
 	})
-	must(s.t, err)
+	site.Must(s.T, err)
 }
 
 func TestInstanceThatIsGoneIsReleasedAsFarAsThereIsSomething(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	web := s.scene(scene.Options{})
-	s.found(web.Finding(sample(t, mining)))
-	s.told("CONTAINED")
+	s.Handle(web.Finding(sample(t, mining)))
+	s.Told("CONTAINED")
 	s.terminate(web)
 
-	a := s.done(engine.Undo, s.oneCase(quarantine))
+	a := s.Done(engine.Undo, s.OneCase(quarantine))
 	for _, want := range []string{"preserve-instance: The resource no longer exists.", "take-out-of-service: The resource no longer exists."} {
 		if !slices.Contains(a.Notes, want) {
 			t.Errorf("the answer does not say %q: %q", want, a.Notes)
 		}
 	}
-	s.told("RELEASED")
+	s.Told("RELEASED")
 	for name, line := range worldOf(t, web) {
 		if strings.HasPrefix(name, "policy snapback-quarantine") || strings.HasPrefix(name, "evidence ") {
 			t.Errorf("there is still %s: %s", name, line)
@@ -531,12 +532,12 @@ func TestInstanceThatIsGoneIsReleasedAsFarAsThereIsSomething(t *testing.T) {
 }
 
 // terminate ends an instance in spite of its protection.
-func (s *site) terminate(of *scene.Scene) {
-	s.t.Helper()
-	_, err := s.ec2().ModifyInstanceAttribute(s.t.Context(), &ec2.ModifyInstanceAttributeInput{
+func (s *member) terminate(of *scene.Scene) {
+	s.T.Helper()
+	_, err := s.ec2().ModifyInstanceAttribute(s.T.Context(), &ec2.ModifyInstanceAttributeInput{
 		InstanceId: &of.Instance, DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(false)},
 	})
-	must(s.t, err)
-	_, err = s.ec2().TerminateInstances(s.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{of.Instance}})
-	must(s.t, err)
+	site.Must(s.T, err)
+	_, err = s.ec2().TerminateInstances(s.T.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{of.Instance}})
+	site.Must(s.T, err)
 }

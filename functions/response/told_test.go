@@ -12,39 +12,40 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/internal/scene"
+	"github.com/snapback-aws/snapback/internal/site"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
 func TestFindingAboutATerminatedInstanceIsTold(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
 	s.terminate(box)
 	before := worldOf(t, box)
-	s.found(box.Finding(sample(t, mining)))
+	s.Handle(box.Finding(sample(t, mining)))
 	wantWorld(t, box, before)
-	a := s.told("THREAT REPORTED")
+	a := s.Told("THREAT REPORTED")
 	if !strings.Contains(a.Held, "ec2-quarantine found nothing to do on "+box.Instance) || a.Control != "finding-report" {
 		t.Errorf("the alert of %s says: %s", a.Control, a.Held)
 	}
-	if cases := s.cases(); len(cases) != 1 || cases[0].Control != "finding-report" || cases[0].State != "" {
+	if cases := s.Cases(); len(cases) != 1 || cases[0].Control != "finding-report" || cases[0].State != "" {
 		t.Errorf("cases: %+v", cases)
 	}
 }
 
 func TestSampleIsADrill(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	web := s.scene(scene.Options{})
 	before := worldOf(t, web)
 	drill := sample(t, "ec2-cryptomining-sample")
-	s.found(web.Finding(edited(t, drill, "i-99999999", web.Instance)))
+	s.Handle(web.Finding(site.Edited(t, drill, "i-99999999", web.Instance)))
 	wantWorld(t, web, before)
-	a := s.told("DRILL")
+	a := s.Told("DRILL")
 	if !a.Drill || len(a.Changes) != 5 || !strings.Contains(a.Subject, web.Instance) {
 		t.Errorf("the alert: %+v", a)
 	}
-	c := s.oneCase(quarantine)
+	c := s.OneCase(quarantine)
 	if !c.Drill || c.State != "" || c.Outcome != control.Observed {
 		t.Errorf("the case: %+v", c)
 	}
@@ -54,30 +55,30 @@ func TestSampleIsADrill(t *testing.T) {
 		}
 	}
 	// The real thing is contained as if there had been no drill.
-	s.found(web.Finding(sample(t, mining)))
+	s.Handle(web.Finding(sample(t, mining)))
 	wantContained(t, web)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 }
 
 // GuardDuty's own samples name an instance that does not exist.
 func TestSampleOfNoInstanceIsADrill(t *testing.T) {
-	s := newSite(t, enforced)
-	s.found((&scene.Scene{Account: s.account}).Finding(sample(t, "ec2-cryptomining-sample")))
-	a := s.told("DRILL")
+	s := newMember(t, enforced)
+	s.Handle((&scene.Scene{Account: s.Account}).Finding(sample(t, "ec2-cryptomining-sample")))
+	a := s.Told("DRILL")
 	if !a.Drill || len(a.Changes) != 0 || !strings.Contains(a.Held, "does not exist") {
 		t.Errorf("the alert: %+v", a)
 	}
-	if c := s.oneCase(quarantine); !c.Drill || c.State != "" {
+	if c := s.OneCase(quarantine); !c.Drill || c.State != "" {
 		t.Errorf("the case: %+v", c)
 	}
 }
 
 // Of the victim's groups, one lets the world in to SSH.
 func TestVictimIsNotQuarantinedAndItsOpenRuleIsClosed(t *testing.T) {
-	s := newSite(t, "runbooks: {ec2-quarantine: {mode: enforce, from-severity: 1}, ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
+	s := newMember(t, "runbooks: {ec2-quarantine: {mode: enforce, from-severity: 1}, ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
 	web := s.scene(scene.Options{})
 	before := worldOf(t, web)
-	s.found(web.Finding(sample(t, attacked)))
+	s.Handle(web.Finding(sample(t, attacked)))
 	after := worldOf(t, web)
 	open := "tcp 22-22 in from 0.0.0.0/0 (admins), "
 	rules := "rules of " + web.Groups[0]
@@ -88,10 +89,10 @@ func TestVictimIsNotQuarantinedAndItsOpenRuleIsClosed(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("the rest of the world (-before +after):\n%s", diff)
 	}
-	alerts := s.alerts()
+	alerts := s.Alerts()
 	slices.SortFunc(alerts, func(a, b local.Alert) int { return strings.Compare(a.Control, b.Control) })
 	if len(alerts) != 2 {
-		t.Fatalf("alerts: %+v\n%s", alerts, s.function.Logs())
+		t.Fatalf("alerts: %+v\n%s", alerts, s.Function.Logs())
 	}
 	victim, group := alerts[0], alerts[1]
 	if victim.Control != "ec2-attacked" || !strings.Contains(victim.Subject, "THREAT REPORTED") || !slices.Contains(victim.Findings[0].Remotes, "203.0.113.9") {
@@ -103,17 +104,17 @@ func TestVictimIsNotQuarantinedAndItsOpenRuleIsClosed(t *testing.T) {
 	if group.Control != "ec2-attacked-ingress" || !strings.Contains(group.Subject, "CONTAINED") || group.Target.ID != web.Groups[0] {
 		t.Errorf("the alert about the group: %+v", group)
 	}
-	s.done(engine.Undo, s.oneCase("ec2-attacked-ingress"))
+	s.Done(engine.Undo, s.OneCase("ec2-attacked-ingress"))
 	wantWorld(t, web, before)
 }
 
 // The report on the victim reads its groups a moment later than the control that
 // closes their rules.
 func TestReportOfAVictimTellsWhatWasOpenThoughItIsBeingClosed(t *testing.T) {
-	s := newSite(t, "runbooks: {ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
+	s := newMember(t, "runbooks: {ec2-attacked-ingress: {mode: enforce, from-severity: 1}}")
 	web := s.scene(scene.Options{})
 	// The first two read what is to be closed, for the plans of the two groups.
-	s.proxy.Inject("EC2.DescribeSecurityGroupRules", 3, local.Fault{Times: 1, Disturb: func(x *local.Exchange) {
+	s.Proxy.Inject("EC2.DescribeSecurityGroupRules", 3, local.Fault{Times: 1, Disturb: func(x *local.Exchange) {
 		for range 100 { // a second
 			if closed := s.closed(web); closed {
 				break
@@ -122,8 +123,8 @@ func TestReportOfAVictimTellsWhatWasOpenThoughItIsBeingClosed(t *testing.T) {
 		}
 		x.Answer(x.Forward())
 	}})
-	s.found(web.Finding(sample(t, attacked)))
-	for _, a := range s.alerts() {
+	s.Handle(web.Finding(sample(t, attacked)))
+	for _, a := range s.Alerts() {
 		if seen := a.Changes[0]; a.Control == "ec2-attacked" && !strings.Contains(string(seen.Before), `"traffic":"tcp 22","range":"0.0.0.0/0"`) {
 			t.Errorf("the alert about the victim does not tell of the rule that was open: %s %s", seen.Reason, seen.Before)
 		}
@@ -131,8 +132,8 @@ func TestReportOfAVictimTellsWhatWasOpenThoughItIsBeingClosed(t *testing.T) {
 }
 
 // closed reports whether the rule that lets the world in to SSH is gone.
-func (s *site) closed(of *scene.Scene) bool {
-	out, err := s.ec2().DescribeSecurityGroups(s.t.Context(), &ec2.DescribeSecurityGroupsInput{GroupIds: of.Groups[:1]})
+func (s *member) closed(of *scene.Scene) bool {
+	out, err := s.ec2().DescribeSecurityGroups(s.T.Context(), &ec2.DescribeSecurityGroupsInput{GroupIds: of.Groups[:1]})
 	if err != nil {
 		return false
 	}
@@ -154,56 +155,56 @@ func pause(t *testing.T, wait time.Duration) {
 
 // moto lets every role be assumed: AssumeRole alone is answered by a stand-in.
 func TestAccountThatCantBeEnteredIsTold(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	s.proxy.Inject("STS.AssumeRole", 1, local.Denied())
-	s.found(box.Finding(sample(t, mining)))
+	s.Proxy.Inject("STS.AssumeRole", 1, local.Denied())
+	s.Handle(box.Finding(sample(t, mining)))
 	wantWorld(t, box, before)
-	if a := s.told("THREAT, UNREADABLE"); !strings.Contains(a.Reason, "assume arn:aws:iam::"+s.account+":role/"+role) {
+	if a := s.Told("THREAT, UNREADABLE"); !strings.Contains(a.Reason, "assume arn:aws:iam::"+s.Account+":role/"+role) {
 		t.Errorf("the alert does not say why: %+v", a)
 	}
-	if c := s.oneCase(quarantine); c.Outcome != control.Unreadable {
+	if c := s.OneCase(quarantine); c.Outcome != control.Unreadable {
 		t.Errorf("the case: %+v", c)
 	}
-	s.proxy.Clear()
-	s.found(box.Finding(sample(t, "ec2-cryptomining-repeat")))
+	s.Proxy.Clear()
+	s.Handle(box.Finding(sample(t, "ec2-cryptomining-repeat")))
 	wantContained(t, box)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 }
 
 func TestByDefaultASevereThreatWaitsForAYes(t *testing.T) {
-	s := newSite(t)
+	s := newMember(t)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	s.found(edited(t, box.Finding(sample(t, tunnel)), `"severity": 8`, `"severity": 5`))
+	s.Handle(site.Edited(t, box.Finding(sample(t, tunnel)), `"severity": 8`, `"severity": 5`))
 	wantWorld(t, box, before)
-	s.told("THREAT, NOT CONTAINED")
-	if c := s.oneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
+	s.Told("THREAT, NOT CONTAINED")
+	if c := s.OneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
 		t.Errorf("the case: %+v", c)
 	}
 
-	s.found(box.Finding(sample(t, mining)))
+	s.Handle(box.Finding(sample(t, mining)))
 	wantWorld(t, box, before)
-	a := s.told("THREAT, WAITING")
+	a := s.Told("THREAT, WAITING")
 	if len(a.Changes) != 5 || a.Commands[0].Label != "approve" {
 		t.Errorf("the alert: %+v", a)
 	}
-	cases := s.cases()
+	cases := s.Cases()
 	c := cases[len(cases)-1]
 	if c.Outcome != control.AwaitingApproval || !strings.Contains(a.Commands[0].Run, control.ShortDigest(c.Digest())) {
 		t.Errorf("the case is %s, and to approve it the alert offers %s", c.Outcome, a.Commands[0].Run)
 	}
 	other := *c
 	other.Steps = other.Steps[:4] // so it has another digest
-	if a := s.command(engine.Approve, &other); a.Verdict != engine.Misuse {
+	if a := s.Command(engine.Approve, &other); a.Verdict != engine.Misuse {
 		t.Errorf("an approval of something else: %s: %s", a.Verdict, a.Reason)
 	}
 	wantWorld(t, box, before)
-	s.done(engine.Approve, c)
+	s.Done(engine.Approve, c)
 	wantContained(t, box)
 	wantEvidence(t, box, c.ID, miningID)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 }
 
 func TestWhatTheBaselineProtectsIsOnlyTold(t *testing.T) {
@@ -214,13 +215,13 @@ func TestWhatTheBaselineProtectsIsOnlyTold(t *testing.T) {
 			`reason: the honeypot, owner: security@example.com, expires: ` + time.Now().AddDate(0, 1, 0).Format(time.DateOnly) + "}]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSiteIn(t, tt.account, enforced, tt.protected)
+			s := &member{house.NewIn(t, tt.account, enforced, tt.protected)}
 			box := s.scene(scene.Options{Bare: true})
 			before := worldOf(t, box)
-			s.found(box.Finding(sample(t, mining)))
+			s.Handle(box.Finding(sample(t, mining)))
 			wantWorld(t, box, before)
-			s.told("THREAT, NOT CONTAINED")
-			if c := s.oneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
+			s.Told("THREAT, NOT CONTAINED")
+			if c := s.OneCase(quarantine); c.Outcome != control.Observed || len(c.Steps) != 5 {
 				t.Errorf("the case: %+v", c)
 			}
 		})
@@ -228,10 +229,10 @@ func TestWhatTheBaselineProtectsIsOnlyTold(t *testing.T) {
 }
 
 func TestProtectedRoleKeepsItsPolicies(t *testing.T) {
-	s := newSite(t, enforced, `protected: {principals: ["arn:aws:iam::*:role/`+scene.Role+`"]}`)
+	s := newMember(t, enforced, `protected: {principals: ["arn:aws:iam::*:role/`+scene.Role+`"]}`)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	s.found(box.Finding(sample(t, mining)))
+	s.Handle(box.Finding(sample(t, mining)))
 	if open, err := box.Open(t.Context()); err != nil || len(open) > 0 {
 		t.Errorf("packets are let through: %q, %v", open, err)
 	}
@@ -240,58 +241,58 @@ func TestProtectedRoleKeepsItsPolicies(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, line, before[name])
 		}
 	}
-	c := s.oneCase(quarantine)
+	c := s.OneCase(quarantine)
 	if c.Outcome != control.Partial || c.Step("cut-instance-credentials").Outcome != control.Held {
-		t.Errorf("the case is %s, and its steps are %s", c.Outcome, outcomesOf(c))
+		t.Errorf("the case is %s, and its steps are %s", c.Outcome, site.OutcomesOf(c))
 	}
-	if a := s.told("PARTLY CONTAINED"); !strings.Contains(a.Changes[3].Error, "is not changed: it is a protected principal") {
+	if a := s.Told("PARTLY CONTAINED"); !strings.Contains(a.Changes[3].Error, "is not changed: it is a protected principal") {
 		t.Errorf("the alert does not say what is left: %+v", a.Changes[3])
 	}
-	s.done(engine.Undo, c)
+	s.Done(engine.Undo, c)
 	wantWorld(t, box, before)
 }
 
 func TestWhileSnapbackIsStoppedThreatsAreOnlyTold(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
-	stop := ledger.Stop{Scope: s.account, On: true, Why: "a test", By: ledger.Caller{ARN: "arn:aws:iam::111111111111:role/operator"}, At: time.Now()}
-	must(t, house.hub.Ledger().Switch(t.Context(), stop))
-	s.found(box.Finding(sample(t, mining)))
+	stop := ledger.Stop{Scope: s.Account, On: true, Why: "a test", By: ledger.Caller{ARN: "arn:aws:iam::111111111111:role/operator"}, At: time.Now()}
+	site.Must(t, house.Hub.Ledger().Switch(t.Context(), stop))
+	s.Handle(box.Finding(sample(t, mining)))
 	wantWorld(t, box, before)
-	if a := s.told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "Nothing is changed while Snapback is stopped") {
+	if a := s.Told("THREAT, NOT CONTAINED"); !strings.Contains(a.Held, "Nothing is changed while Snapback is stopped") {
 		t.Errorf("the alert does not say why: %+v", a)
 	}
 	stop.On, stop.At = false, time.Now()
-	must(t, house.hub.Ledger().Switch(t.Context(), stop))
-	s.found(box.Finding(sample(t, tunnel)))
+	site.Must(t, house.Hub.Ledger().Switch(t.Context(), stop))
+	s.Handle(box.Finding(sample(t, tunnel)))
 	wantContained(t, box)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 }
 
 func TestThreatBeyondTheLimitIsHeld(t *testing.T) {
 	withinTheHour(t)
-	s := newSite(t, enforced, "limits: {threat-changes-per-account-per-hour: 1}")
+	s := newMember(t, enforced, "limits: {threat-changes-per-account-per-hour: 1}")
 	one := s.scene(scene.Options{Bare: true})
 	two, err := one.Beside(t.Context())
-	must(t, err)
-	s.found(one.Finding(sample(t, mining)))
+	site.Must(t, err)
+	s.Handle(one.Finding(sample(t, mining)))
 	wantContained(t, one)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 	contained := worldOf(t, one)
 
-	s.found(edited(t, two.Finding(sample(t, mining)), miningID, "5eed0000000000000000000000009001"))
+	s.Handle(site.Edited(t, two.Finding(sample(t, mining)), miningID, "5eed0000000000000000000000009001"))
 	wantWorld(t, one, contained)
-	if a := s.told("HELD"); a.Limit == "" {
+	if a := s.Told("HELD"); a.Limit == "" {
 		t.Errorf("the alert is not about the limit: %+v", a)
 	}
-	held := s.cases()[1]
+	held := s.Cases()[1]
 	if held.Outcome != control.Held || held.Gate != ledger.GateLimit || held.Target.ID != two.Instance {
 		t.Errorf("the case: %+v", held)
 	}
-	s.done(engine.Release, held)
+	s.Done(engine.Release, held)
 	wantContained(t, two)
-	s.told("CONTAINED")
+	s.Told("CONTAINED")
 }
 
 // withinTheHour waits for the next hour if this one is about to end: the limits
@@ -306,35 +307,35 @@ func withinTheHour(t *testing.T) {
 
 // Findings that name an instance, and call for no quarantine of it.
 func TestFindingThatIsNoReasonForAQuarantineIsTold(t *testing.T) {
-	s := newSite(t, "runbooks: {\"*\": {mode: enforce, from-severity: 1}}")
+	s := newMember(t, "runbooks: {\"*\": {mode: enforce, from-severity: 1}}")
 	box := s.scene(scene.Options{Bare: true})
 	before := worldOf(t, box)
 	for _, name := range []string{
 		"runtime-eks", "runtime-ecs", "attack-sequence-eks", "iam-instance-credentials", "custom-detection-rule", "unknown-type",
 	} {
-		s.found(box.Finding(sample(t, name)))
-		if a := s.told("THREAT REPORTED"); a.Control != "finding-report" || a.Held == "" {
+		s.Handle(box.Finding(sample(t, name)))
+		if a := s.Told("THREAT REPORTED"); a.Control != "finding-report" || a.Held == "" {
 			t.Errorf("%s: the alert of %s says why: %q", name, a.Control, a.Held)
 		}
 	}
-	s.found(box.Finding(sample(t, "ec2-cryptomining-archived")))
-	s.notTold()
+	s.Handle(box.Finding(sample(t, "ec2-cryptomining-archived")))
+	s.NotTold()
 	wantWorld(t, box, before)
 }
 
 // An attack sequence may name what is another account's: an event reaches only
 // its own.
 func TestInstanceOfAnotherAccountIsRefused(t *testing.T) {
-	s := newSite(t, enforced)
+	s := newMember(t, enforced)
 	box := s.scene(scene.Options{Bare: true})
-	other := newSite(t).scene(scene.Options{Bare: true})
+	other := newMember(t).scene(scene.Options{Bare: true})
 	before := worldOf(t, other)
-	s.found(edited(t, box.Finding(sample(t, "attack-sequence-ec2")),
-		s.account+":instance/i-0123456789abcdef2", other.Account+":instance/"+other.Instance))
+	s.Handle(site.Edited(t, box.Finding(sample(t, "attack-sequence-ec2")),
+		s.Account+":instance/i-0123456789abcdef2", other.Account+":instance/"+other.Instance))
 	wantContained(t, box)
 	wantWorld(t, other, before)
 	var told []string
-	for _, a := range s.alerts() {
+	for _, a := range s.Alerts() {
 		told = append(told, string(a.Outcome))
 	}
 	slices.Sort(told)

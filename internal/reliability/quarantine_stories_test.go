@@ -2,9 +2,6 @@ package reliability_test
 
 import (
 	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +16,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/engine"
 )
 
-var threatStories = []story{
+var quarantineStories = []story{
 	{"killed while the instance is in the wide-open group", killedWideOpen},
 	{"two workers with a finding each about one instance, and the first is killed", firstOfTwoKilled},
 	{"killed, and the instance is terminated before the finding is handed out again", terminatedInTheMiddle},
@@ -29,7 +26,7 @@ var threatStories = []story{
 // killedInside puts the finding on the queue and has the worker killed when all
 // interfaces are in the wide-open group and none has come out of it. Before that
 // something else comes to pass.
-func (s *threat) killedInside(before func()) {
+func (s *instance) killedInside(before func()) {
 	s.t.Helper()
 	var once sync.Once
 	s.proxy.Inject(regroup, len(s.Interfaces)+1, local.Fault{Times: -1, Disturb: func(x *local.Exchange) {
@@ -56,20 +53,20 @@ func (s *threat) killedInside(before func()) {
 }
 
 func killedWideOpen(w *world, t *testing.T) string {
-	s := w.newThreat(t)
+	s := w.newInstance(t)
 	s.killedInside(func() {})
 	end := s.settle()
 	end.tries++
 	words := s.words(end)
 	s.contained(end)
-	s.released(false)
+	s.released(nil)
 	return words
 }
 
 // firstOfTwoKilled has a second worker wait for the first one's lease in vain,
 // and take its case over once that has ended.
 func firstOfTwoKilled(w *world, t *testing.T) string {
-	s := w.newThreat(t)
+	s := w.newInstance(t)
 	env, err := w.hub.EnvVia(t.Context(), "snapback-response", w.baseline, s.proxy.Endpoint())
 	must(t, err)
 	second, err := local.StartFunction(t.Context(), local.FunctionOptions{Binary: built["response"], Env: env})
@@ -94,7 +91,7 @@ func firstOfTwoKilled(w *world, t *testing.T) string {
 	if n := len(s.cases()[0].Findings); n != 2 {
 		t.Errorf("the case has %d findings, want both", n)
 	}
-	s.released(false)
+	s.released(nil)
 	return words
 }
 
@@ -109,7 +106,7 @@ func batchOf(t *testing.T, body []byte) []byte {
 // terminatedInTheMiddle ends with an instance that nothing can be done about: what
 // was made of its quarantine is put back where it is not gone with it.
 func terminatedInTheMiddle(w *world, t *testing.T) string {
-	s := w.newThreat(t)
+	s := w.newInstance(t)
 	s.proxy.Inject("EC2.CreateSnapshots", 1, local.KilledBefore(s.kill))
 	s.disturbed()
 	s.send()
@@ -140,7 +137,7 @@ func terminatedInTheMiddle(w *world, t *testing.T) string {
 }
 
 // terminate ends the instance in spite of its protection.
-func (s *threat) terminate() {
+func (s *instance) terminate() {
 	s.t.Helper()
 	client := ec2.NewFromConfig(s.aws.Config(s.account))
 	_, err := client.ModifyInstanceAttribute(s.t.Context(), &ec2.ModifyInstanceAttributeInput{
@@ -151,30 +148,4 @@ func (s *threat) terminate() {
 	must(s.t, err)
 }
 
-func releasedAgain(w *world, t *testing.T) string {
-	s := w.newThreat(t)
-	s.disturbed()
-	s.send()
-	s.contained(s.settle())
-	s.clear()
-	s.proxy.Inject(regroup, 2, local.KilledAfter(s.kill))
-	id := s.cases()[0].ID
-	var killed *local.FunctionError
-	if a, err := s.command(engine.Undo, id); !errors.As(err, &killed) {
-		t.Fatalf("the function lives and answers %s: %s (%v)", a.Verdict, a.Reason, err)
-	}
-	s.endLease()
-	s.released(false)
-	if n := len(s.cases()[0].Commands); n != 1 {
-		t.Errorf("%d commands are in the case, want the one that was given twice", n)
-	}
-	return "released"
-}
-
-// finding is one of the findings of events/guardduty about the instance.
-func (s *threat) finding(name string) []byte {
-	s.t.Helper()
-	sample, err := os.ReadFile(filepath.Join(local.Root(), "events", "guardduty", name+".json"))
-	must(s.t, err)
-	return s.Finding(sample)
-}
+func releasedAgain(w *world, t *testing.T) string { return w.newInstance(t).releasedAgain(regroup, 2) }

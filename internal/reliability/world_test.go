@@ -25,6 +25,7 @@ import (
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/controls/identity"
 	"github.com/snapback-aws/snapback/pkg/controls/storage"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
@@ -61,12 +62,12 @@ const firstState = `{"BlockPublicAcls":true,"IgnorePublicAcls":false,"BlockPubli
 
 // built are the functions, built for this test so that they are the code under
 // test.
-var built = map[string]string{"storage": "", "response": ""}
+var built = map[string]string{"storage": "", "response": "", "identity": ""}
 
 func TestMain(m *testing.M) {
 	// go test keeps a result for as long as the test's own binary stays the same:
 	// so the function is linked into it, too.
-	_, _ = fmt.Fprintf(io.Discard, "%p%p%p", function.Main, storage.Domain, runbooks.Domain)
+	_, _ = fmt.Fprintf(io.Discard, "%p%p%p%p", function.Main, storage.Domain, runbooks.Domain, identity.Domain)
 	dir, err := os.MkdirTemp("", "snapback-reliability")
 	for domain := range built {
 		if err == nil {

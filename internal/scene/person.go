@@ -87,7 +87,7 @@ func (p *Person) Denied(ctx context.Context) (bool, error) {
 
 // IAM is all that is set in an account's IAM and says who may do what: users,
 // groups, roles, their policies, boundaries, keys and passwords, and the default
-// versions of customer managed policies.
+// versions, by their IDs, of customer managed policies.
 func IAM(ctx context.Context, cfg aws.Config) (World, error) {
 	c, w := iam.NewFromConfig(cfg), World{}
 	pages := iam.NewGetAccountAuthorizationDetailsPaginator(c, &iam.GetAccountAuthorizationDetailsInput{
@@ -115,11 +115,8 @@ func IAM(ctx context.Context, cfg aws.Config) (World, error) {
 			w.set(name+"trust", document(r.AssumeRolePolicyDocument))
 		}
 		for _, p := range page.Policies {
-			for _, v := range p.PolicyVersionList {
-				if v.IsDefaultVersion {
-					w.set("policy "+aws.ToString(p.PolicyName)+" default", aws.ToString(v.VersionId)+" "+document(v.Document))
-				}
-			}
+			arn := aws.ToString(p.Arn) // moto tells no name here
+			w.set("policy "+arn[strings.LastIndexByte(arn, '/')+1:]+" default", aws.ToString(p.DefaultVersionId))
 		}
 	}
 	return w, nil

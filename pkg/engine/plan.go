@@ -167,8 +167,8 @@ func (p *plan) todo() bool {
 	return false
 }
 
-// beyond reports whether there is something to change besides what was tried in
-// a case and failed. What is urgent is always tried again.
+// beyond reports whether there is something to change besides what a case tried
+// and failed, or may not change. What is urgent is always tried again.
 func (p *plan) beyond(c *ledger.Case) bool {
 	for i := range p.steps {
 		f := &p.steps[i]
@@ -176,7 +176,7 @@ func (p *plan) beyond(c *ledger.Case) bool {
 			continue
 		}
 		s := c.Step(f.step.Remedy.Name)
-		if f.step.Urgent || s == nil || s.Outcome != control.Failed || s.Digest != f.change.Digest() {
+		if f.step.Urgent || s == nil || s.Outcome != control.Failed && s.Outcome != control.Held || s.Digest != f.change.Digest() {
 			return true
 		}
 	}

@@ -155,7 +155,7 @@ func (w *walk) enforces() bool { return w.decision.Mode == baseline.Enforce && !
 
 // violation goes as far with a new case as its mode and the gates allow.
 func (w *walk) violation(ctx context.Context, gates ledger.Gates, p *plan) error {
-	if w.finding != nil && gates.Live == nil {
+	if w.rule.runbook != nil && gates.Live == nil {
 		if done, err := w.contained(ctx, gates, p, control.Partial); done || err != nil {
 			return err
 		}
@@ -460,10 +460,11 @@ func (w *walk) noteFinding(ctx context.Context, c *ledger.Case, tell bool) error
 	return w.Ledger.Note(ctx, c)
 }
 
-// contained ends the walk of a finding about a resource that this runbook has
-// contained, as far as it could: it came again, or another one did. The finding
-// is noted in the case. Not done: no case has contained the resource, or there is
-// something to do besides what failed there and waits for an operator's retry.
+// contained ends the walk of a finding, or a call, about a resource that this
+// runbook has contained, as far as it could: it came again, or another one did. A
+// finding is noted in the case. Not done: no case has contained the resource, or
+// there is something to do besides what failed there and waits for an operator's
+// retry.
 func (w *walk) contained(ctx context.Context, gates ledger.Gates, p *plan, outcome control.Outcome) (done bool, err error) {
 	if gates.Latest == "" {
 		return false, nil
@@ -472,8 +473,10 @@ func (w *walk) contained(ctx context.Context, gates ledger.Gates, p *plan, outco
 	if err != nil || c.Control != w.rule.id || c.Outcome != control.Remediated && c.Outcome != control.Partial || p.beyond(c) {
 		return false, err
 	}
-	if err := w.noteFinding(ctx, c, false); err != nil {
-		return false, err
+	if w.finding != nil {
+		if err := w.noteFinding(ctx, c, false); err != nil {
+			return false, err
+		}
 	}
 	w.result.Case = c.ID
 	return true, w.end(outcome, "contained by case "+c.ID)

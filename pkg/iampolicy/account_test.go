@@ -220,9 +220,14 @@ func TestFaultsOfAnAccount(t *testing.T) {
 		},
 		{
 			"managed policy that is not there", func(d details) {
-				d["RoleDetailList"].([]object)[0]["AttachedManagedPolicies"] = []object{{"PolicyArn": prefix + "policy/team"}}
+				d["RoleDetailList"].([]object)[0]["AttachedManagedPolicies"] = []object{{"PolicyArn": prefix + "policy/AdministratorAccess"}}
 			},
-			"RoleDetailList[0] (app): AttachedManagedPolicies[0]: ", true, nil,
+			"RoleDetailList[0] (app): AttachedManagedPolicies[0]: ", true,
+			func(t *testing.T, a *iampolicy.Account) {
+				if r := member(t, a, "role/app"); r.Policies[0].Document != nil {
+					t.Error("a policy of the account's own is taken for AWS's of the same name")
+				}
+			},
 		},
 		{
 			"group that is not there", func(d details) { d["GroupDetailList"] = []object{} },

@@ -49,7 +49,7 @@ func newReach(a *Account, rows []row) *reach {
 			rose = append(rose, p)
 		}
 	}
-	for rose != nil {
+	for rose = r.round(r.newField(rose)); rose != nil; {
 		rose = r.round(r.newField(rose))
 	}
 	r.grants = map[*Principal]Answer{}

@@ -128,6 +128,17 @@ func TestSeveralStepsOfDifferentKinds(t *testing.T) {
 	}
 }
 
+// Nobody need be administrator yet for a path to lead there.
+func TestAnAccountWithoutAdministrator(t *testing.T) {
+	first := user(t, "first", allow(prefix+"user/second", "iam:CreateAccessKey"))
+	second := user(t, "second", allow(prefix+"user/third", "iam:CreateAccessKey"))
+	third := user(t, "third", allow(prefix+"user/third", "iam:AttachUserPolicy"))
+	a := whole(first, second, third)
+	checkPaths(t, a, first, "iam-002")
+	checkPaths(t, a, second, "iam-002")
+	checkPaths(t, a, third, "iam-008")
+}
+
 func TestWhoIsAdministratorHasNoPath(t *testing.T) {
 	a := whole(user(t, "root-like", allow("*", "*")), role(t, "other", byARN("*"), allow("*", "*")))
 	for _, p := range a.Principals {
@@ -136,13 +147,13 @@ func TestWhoIsAdministratorHasNoPath(t *testing.T) {
 }
 
 func TestAGroupHasNoPathButItsUsersHave(t *testing.T) {
-	g := group(t, "operators", allow("*", "iam:AttachUserPolicy", "sts:AssumeRole"))
+	g := group(t, "operators", allow("*", "iam:AttachUserPolicy", "iam:CreateAccessKey"))
 	u := user(t, "ursula")
 	u.Groups = []string{"operators"}
 	u.Policies = []iampolicy.Policy{{Name: "test", Group: "operators", Document: g.Policies[0].Document}}
-	a := whole(g, u, role(t, "admin", byARN(prefix+"root"), allow("*", "*")))
+	a := whole(g, u, user(t, "admin", allow("*", "*")))
 	checkPaths(t, a, g)
-	checkPaths(t, a, u, "iam-008", "sts-001")
+	checkPaths(t, a, u, "iam-002", "iam-008", "iam-015")
 }
 
 // What a principal may do to itself alone opens what it can do to itself alone.
@@ -239,11 +250,12 @@ func TestDenialsThatAreInTheWay(t *testing.T) {
 	}
 }
 
-// Two denials are removed one after the other.
+// Denials are removed one after the other.
 func TestSeveralDenials(t *testing.T) {
 	u := user(t, "ursula", allow("*", "*"))
 	give(t, u, statement{"Effect": "Deny", "NotAction": []string{"iam:DeleteUserPolicy"}, "Resource": "*"})
 	give(t, u, statement{"Effect": "Deny", "NotAction": []string{"iam:DeleteUserPolicy", "s3:*"}, "Resource": "*"})
+	give(t, u, statement{"Effect": "Deny", "NotAction": []string{"iam:DeleteUserPolicy", "ec2:*"}, "Resource": "*"})
 	checkPaths(t, whole(u), u, "iam-026")
 }
 

@@ -39,8 +39,8 @@ type advantage struct {
 // advantage compares; nil if nothing was gained that counts. Whoever was
 // administrator before, be it under conditions, gains nothing.
 func (q *inquiry) advantage(ctx context.Context, g *gain) (*advantage, error) {
-	if slices.ContainsFunc(g.before, func(p *iampolicy.Principal) bool { return legible(p).Admin() != iampolicy.No }) {
-		return nil, nil
+	if g.wasAdmin() {
+		return q.doubled(g), nil
 	}
 	if why := g.unreadable(); why != "" {
 		if q.harmless(g.given) {
@@ -58,6 +58,72 @@ func (q *inquiry) advantage(ctx context.Context, g *gain) (*advantage, error) {
 		return nil, nil
 	}
 	return q.opened(ctx, g)
+}
+
+// wasAdmin tells whether somebody was administrator before, be it under conditions.
+func (g *gain) wasAdmin() bool {
+	return slices.ContainsFunc(g.before, func(p *iampolicy.Principal) bool { return legible(p).Admin() != iampolicy.No })
+}
+
+// doubled is what an administrator gained who is one by nothing but what he could
+// have given himself: by this grant, he is one. Whoever gives himself everything
+// twice would otherwise be excused of each by the other. Nil if he is one anyway,
+// or not by this grant.
+func (q *inquiry) doubled(g *gain) *advantage {
+	if q.self == nil {
+		return nil
+	}
+	_, all := split(q.self, givesAll)
+	self := legible(but(q.self, all))
+	bare, with := gain{}, legible(g.with)
+	for _, p := range g.before {
+		_, own := split(p, func(policy iampolicy.Policy) bool { return givesAll(policy) && mayGive(self, p, policy) })
+		bare.before = append(bare.before, but(p, own))
+		if p.ARN == with.ARN {
+			with = but(with, own)
+		}
+	}
+	is := with.Admin()
+	if bare.wasAdmin() || is == iampolicy.No {
+		return nil
+	}
+	return &advantage{"makes it administrator", is == iampolicy.Conditional}
+}
+
+// but is a principal without some policies.
+func but(p *iampolicy.Principal, policies []iampolicy.Policy) *iampolicy.Principal {
+	kept, _ := split(p, func(policy iampolicy.Policy) bool {
+		return slices.ContainsFunc(policies, func(out iampolicy.Policy) bool {
+			return same(out.Name, policy.Name) && same(out.ARN, policy.ARN) && same(out.Group, policy.Group)
+		})
+	})
+	return having(p, kept)
+}
+
+// givesAll tells whether a policy by itself makes its bearer administrator.
+func givesAll(p iampolicy.Policy) bool {
+	if p.Document == nil {
+		return false
+	}
+	all, _ := p.Document.Admin()
+	return all != iampolicy.No
+}
+
+// mayGive tells whether somebody could have given a principal a policy that it has:
+// attached it or written it, to it or to its group, joined the group, or made
+// another version of it.
+func mayGive(by, to *iampolicy.Principal, policy iampolicy.Policy) bool {
+	may := func(action, on string) bool { return by.Reaches(action, on, nil) != iampolicy.No }
+	switch {
+	case policy.ARN != "" && (may("iam:CreatePolicyVersion", policy.ARN) || may("iam:SetDefaultPolicyVersion", policy.ARN)):
+		return true
+	case policy.Group != "":
+		group := to.ARN[:strings.Index(to.ARN, ":user/")] + ":group/*"
+		return may("iam:AddUserToGroup", group) || may("iam:AttachGroupPolicy", group) || may("iam:PutGroupPolicy", group)
+	case to.Type == iampolicy.Role:
+		return may("iam:AttachRolePolicy", to.ARN) || may("iam:PutRolePolicy", to.ARN)
+	}
+	return may("iam:AttachUserPolicy", to.ARN) || may("iam:PutUserPolicy", to.ARN)
 }
 
 // unreadable names a policy that can't be understood of those that the verdict

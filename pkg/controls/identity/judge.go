@@ -156,13 +156,18 @@ type inquiry struct {
 }
 
 // readSelf reads the actor. A role of the same name that is not the one that
-// acted is another one.
+// acted is another one. A user who is contained is looked at as he will be once
+// he is released: what he gave himself before the denial held is his then. Only
+// whether he has a boundary is looked at as it is.
 func (q *inquiry) readSelf(ctx context.Context) (err error) {
 	switch {
 	case q.actor.Foreign != "":
 		return nil
 	case q.actor.User != "":
 		q.self, err = q.reader.user(ctx, q.actor.Name())
+		if q.self != nil && q.self.Boundary != nil && strings.HasSuffix(q.self.Boundary.ARN, denyAll) && !strings.HasSuffix(q.call, "PermissionsBoundary") {
+			q.self.Boundary = nil
+		}
 		return err
 	}
 	q.self, err = q.reader.role(ctx, q.actor.Name())

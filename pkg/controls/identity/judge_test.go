@@ -26,6 +26,7 @@ var (
 	readLogs   = allow("s3:GetObject", "arn:aws:s3:::logs/*")
 	payroll    = allow("s3:GetObject", "arn:aws:s3:::payroll/*")
 	mayGive    = allow("iam:*", "*")
+	mayAttach  = allow("iam:AttachUserPolicy", "*")
 )
 
 func allow(action, resource string) string {
@@ -276,12 +277,40 @@ func TestWhoAttachesAPolicyToHimself(t *testing.T) {
 		{
 			name: "has it from his group anyway",
 			world: func(c *court) string {
-				id := attached(everything, mayGive)(c)
+				id := attached(everything, mayAttach)(c)
 				c.group("admins")
 				c.do(c.iam.AttachGroupPolicy(c.Ctx, &iam.AttachGroupPolicyInput{
 					GroupName: aws.String("admins"), PolicyArn: aws.String(here + "policy/AdministratorAccess"),
 				}))
 				c.join("alice", "admins")
+				return id
+			},
+		},
+		{
+			name:   "gave himself everything twice",
+			reason: "That makes it administrator.", back: &detach,
+			world: func(c *court) string {
+				id := attached(everything, mayAttach)(c)
+				c.userPolicy("alice", "all", everything)
+				return id
+			},
+		},
+		{
+			name:   "gave himself everything twice, once by his group",
+			reason: "That makes it administrator.", back: &detach,
+			world: func(c *court) string {
+				id := attached(everything, mayAttach)(c)
+				c.group("staff", allow("iam:AddUserToGroup", "*"))
+				c.groupPolicy("staff", "all", everything)
+				c.join("alice", "staff")
+				return id
+			},
+		},
+		{
+			name: "is administrator by what he could have given himself, and gave himself less",
+			world: func(c *court) string {
+				id := attached(readLogs, mayAttach)(c)
+				c.userPolicy("alice", "all", everything)
 				return id
 			},
 		},
