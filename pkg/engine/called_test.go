@@ -198,3 +198,11 @@ func TestUndoMayKeepAChange(t *testing.T) {
 		t.Errorf("the alert does not say what was kept:\n%s", a[len(a)-1].Text())
 	}
 }
+
+func TestUndoOfAStepThatSomebodyPutBackIsNotRefused(t *testing.T) {
+	h := newCalled(t, "enforce")
+	h.want(h.call(), control.Remediated, "")
+	h.removeBlock("south")
+	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
+	h.wantShut("")
+}

@@ -159,8 +159,8 @@ func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.
 			step.Left = lost.Left
 		case errors.Is(err, control.ErrGone) && w.rule.runbook != nil:
 			step.Left = []string{"The resource no longer exists."}
-		case (again || c.Outcome == control.Gone) && errors.As(err, &moved) && equalJSON(moved.Now, step.Before):
-			// The attempt before this one put it back, or it was never made.
+		case (again || w.mayBeBack(c)) && errors.As(err, &moved) && equalJSON(moved.Now, step.Before):
+			// The attempt before this one put it back.
 		default:
 			return left, err
 		}
@@ -170,6 +170,13 @@ func (w *walk) undoSteps(ctx context.Context, session *cloud.Session, c *ledger.
 		step.Undone = time.Now().UTC()
 	}
 	return left, nil
+}
+
+// mayBeBack tells whether a step of a case may be as before without an undo: it was
+// never made, as the resource was gone, or of several steps somebody put it back by
+// hand.
+func (w *walk) mayBeBack(c *ledger.Case) bool {
+	return c.Outcome == control.Gone || w.rule.runbook != nil
 }
 
 // verifyUndone reads until a plan finds the state that was put back.
