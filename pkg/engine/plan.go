@@ -167,8 +167,9 @@ func (p *plan) todo() bool {
 	return false
 }
 
-// beyond reports whether there is something to change besides what a case tried
-// and failed, or may not change. What is urgent is always tried again.
+// beyond reports whether there is something to change besides what a case could not
+// make, or may not. What is urgent is always tried again, and so is what was made
+// and did not hold: somebody keeps changing it back.
 func (p *plan) beyond(c *ledger.Case) bool {
 	for i := range p.steps {
 		f := &p.steps[i]
@@ -176,12 +177,16 @@ func (p *plan) beyond(c *ledger.Case) bool {
 			continue
 		}
 		s := c.Step(f.step.Remedy.Name)
-		if f.step.Urgent || s == nil || s.Outcome != control.Failed && s.Outcome != control.Held || s.Digest != f.change.Digest() {
+		if f.step.Urgent || s == nil || half(s) || !leftOpen(s) || s.Digest != f.change.Digest() {
 			return true
 		}
 	}
 	return false
 }
+
+// leftOpen reports whether a step waits for an operator: it could not be made, or may
+// not.
+func leftOpen(s *ledger.Step) bool { return s.Outcome == control.Failed || s.Outcome == control.Held }
 
 // change is the first change, for what tells of a violation in one sentence.
 func (p *plan) change() *control.Change {
