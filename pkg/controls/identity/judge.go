@@ -129,7 +129,7 @@ var answers = map[string]func(*inquiry, context.Context) (*escalation, error){
 }
 
 // decide is escalation for one who asks alone. Who is on the list of
-// administrators is not looked at, nor is root: a runbook of its own tells of it.
+// administrators is not looked at, nor is root, whom nothing can give more.
 func (j *judge) decide(ctx context.Context, session *cloud.Session, t control.Target) (*escalation, error) {
 	a, ok := parseAct(t)
 	if !ok || a.actor.Root || j.identities.Administrator(a.actor.ARN()) {
