@@ -7,17 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/internal/scene"
-	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls/identity"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/event"
-	"github.com/snapback-aws/snapback/pkg/facts"
 )
 
 // raised is the sample event of a user who attaches AdministratorAccess to
@@ -43,23 +40,13 @@ var escalations = []struct {
 // where the grant is taken back, the actor is denied everything, the alert is
 // out, and to the end.
 func escalationTrips(ctx context.Context, _ string) error {
-	server, err := local.StartAWS(ctx)
+	domain := identity.Domain()
+	server, e, err := delayed(ctx, domain.Name)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	hub, err := local.NewHub(ctx, server, nil)
-	if err != nil {
-		return err
-	}
-	cfg := server.Config(local.HubAccount)
-	slow := &late{HTTPClient: cfg.HTTPClient, delay: time.Second} // as for quarantineTrips
-	cfg.HTTPClient = slow
-	domain := identity.Domain()
-	e := &engine.Engine{
-		Controls: domain.Controls, Runbooks: domain.Runbooks, Sessions: cloud.NewSessions(cfg, "snapback-identity", "identity"),
-		Facts: facts.New(cfg), Ledger: hub.LedgerVia(slow), Alerts: alert.NewTopic(cfg, hub.Topic),
-	}
+	e.Controls, e.Runbooks = domain.Controls, domain.Runbooks
 	if e.Baseline, err = enforce("runbooks: {iam-privilege-escalation: {mode: enforce}}", domain); err != nil {
 		return err
 	}

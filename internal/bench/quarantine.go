@@ -47,24 +47,11 @@ var quarantines = []struct {
 // quarantineTrips counts the AWS calls and serial round trips from a finding to
 // where the instance's network is isolated, to the alert, and to the end.
 func quarantineTrips(ctx context.Context, _ string) error {
-	server, err := local.StartAWS(ctx)
+	server, e, err := delayed(ctx, "response")
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	hub, err := local.NewHub(ctx, server, nil)
-	if err != nil {
-		return err
-	}
-	cfg := server.Config(local.HubAccount)
-	// Many calls are made side by side, which moto answers one after the other: the
-	// delay is far longer than that takes.
-	slow := &late{HTTPClient: cfg.HTTPClient, delay: time.Second}
-	cfg.HTTPClient = slow
-	e := &engine.Engine{
-		Sessions: cloud.NewSessions(cfg, "snapback-response", "response"),
-		Facts:    facts.New(cfg), Ledger: hub.LedgerVia(slow), Alerts: alert.NewTopic(cfg, hub.Topic),
-	}
 	fmt.Println("quarantine of an instance: AWS calls and serial round trips, to where its network is isolated, to the alert and to the end")
 	fmt.Printf("  %-28s %-12s %6s %9s %6s %11s\n", "finding", "outcome", "calls", "isolated", "alert", "to the end")
 	var s *scene.Scene
@@ -88,6 +75,29 @@ func quarantineTrips(ctx context.Context, _ string) error {
 	fmt.Println("  which wait until the instance is isolated, are begun and read back too.")
 	fmt.Println()
 	return nil
+}
+
+// delayed is an engine of a domain in a hub on moto, whose every answer is late. It
+// has neither rules nor a baseline yet.
+func delayed(ctx context.Context, domain string) (*local.AWS, *engine.Engine, error) {
+	server, err := local.StartAWS(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	hub, err := local.NewHub(ctx, server, nil)
+	if err != nil {
+		server.Close()
+		return nil, nil, err
+	}
+	cfg := server.Config(local.HubAccount)
+	// Many calls are made side by side, which moto answers one after the other: the
+	// delay is far longer than that takes.
+	slow := &late{HTTPClient: cfg.HTTPClient, delay: time.Second}
+	cfg.HTTPClient = slow
+	return server, &engine.Engine{
+		Sessions: cloud.NewSessions(cfg, "snapback-"+domain, domain),
+		Facts:    facts.New(cfg), Ledger: hub.LedgerVia(slow), Alerts: alert.NewTopic(cfg, hub.Topic),
+	}, nil
 }
 
 // enforce is a baseline with one line of its own for a domain.

@@ -98,68 +98,51 @@ func TestRunbookThatAnswersCallsWaitsByDefault(t *testing.T) {
 	h.wantShut("north south")
 }
 
-// The reason for the second change is gone once the first one is made: whoever
-// takes over must not take that for done.
+// failings are how the second change can fail: it can't be made, or not even be
+// planned in time. Its reason is gone once the first one is made: that must not be
+// taken for done, or for nothing to do.
+var failings = map[string]func(h *house, status int, code string){
+	"made":    func(h *house, status int, code string) { h.refuse("south", status, code) },
+	"planned": func(h *house, status int, code string) { h.unreadable("south", status, code) },
+}
+
 func TestWhatWasDecidedIsMadeAlthoughItsReasonIsGone(t *testing.T) {
-	h := newCalled(t, "enforce")
-	h.refuse("south", http.StatusServiceUnavailable, "SlowDown")
-	if r := h.call(); r.Retry == nil {
-		t.Fatalf("want to be handed out again, got %+v", r)
+	for name, fail := range failings {
+		t.Run("it could not be "+name, func(t *testing.T) {
+			h := newCalled(t, "enforce")
+			fail(h, http.StatusServiceUnavailable, "SlowDown")
+			if r := h.call(); r.Retry == nil {
+				t.Fatalf("want to be handed out again, got %+v", r)
+			}
+			h.wantShut("north")
+			h.faults.set(nil)
+			h.want(h.call(), control.Remediated, "")
+			h.wantShut("north south")
+			if c := h.oneCase(); outcomes(c) != "north remediated, south remediated" {
+				t.Errorf("the steps ended as %s", outcomes(c))
+			}
+			h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
+			h.wantShut("")
+		})
 	}
-	h.wantShut("north")
-	h.faults.set(nil)
-	h.want(h.call(), control.Remediated, "")
-	h.wantShut("north south")
-	if c := h.oneCase(); outcomes(c) != "north remediated, south remediated" {
-		t.Errorf("the steps ended as %s", outcomes(c))
-	}
-	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
-	h.wantShut("")
 }
 
 func TestRetryMakesWhatFailedAlthoughItsReasonIsGone(t *testing.T) {
-	h := newCalled(t, "enforce")
-	h.refuse("south", http.StatusForbidden, "AccessDenied")
-	h.want(h.call(), control.Partial, "")
-	h.wantShut("north")
-	h.faults.set(nil)
-	h.want(h.call(), control.Compliant, "") // there is no new reason
-	h.wantShut("north")
-	h.answered(h.do(engine.Retry, h.oneCase()), engine.Done, "")
-	h.wantShut("north south")
-	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
-	h.wantShut("")
-}
-
-// What could not be planned in time must not be taken for one with nothing to do,
-// only because the reason is gone with what was made.
-func TestWhatCouldNotBePlannedIsMadeAlthoughItsReasonIsGone(t *testing.T) {
-	h := newCalled(t, "enforce")
-	h.unreadable("south", http.StatusServiceUnavailable, "SlowDown")
-	if r := h.call(); r.Retry == nil {
-		t.Fatalf("want to be handed out again, got %+v", r)
+	for name, fail := range failings {
+		t.Run("it could not be "+name, func(t *testing.T) {
+			h := newCalled(t, "enforce")
+			fail(h, http.StatusForbidden, "AccessDenied")
+			h.want(h.call(), control.Partial, "")
+			h.wantShut("north")
+			h.faults.set(nil)
+			h.want(h.call(), control.Compliant, "") // there is no new reason
+			h.wantShut("north")
+			h.answered(h.do(engine.Retry, h.oneCase()), engine.Done, "")
+			h.wantShut("north south")
+			h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
+			h.wantShut("")
+		})
 	}
-	h.wantShut("north")
-	h.faults.set(nil)
-	h.want(h.call(), control.Remediated, "")
-	h.wantShut("north south")
-	if c := h.oneCase(); outcomes(c) != "north remediated, south remediated" {
-		t.Errorf("the steps ended as %s", outcomes(c))
-	}
-	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
-	h.wantShut("")
-}
-
-func TestRetryMakesWhatCouldNotBePlannedAlthoughItsReasonIsGone(t *testing.T) {
-	h := newCalled(t, "enforce")
-	h.unreadable("south", http.StatusForbidden, "AccessDenied")
-	h.want(h.call(), control.Partial, "")
-	h.wantShut("north")
-	h.faults.set(nil)
-	h.answered(h.do(engine.Retry, h.oneCase()), engine.Done, "")
-	h.wantShut("north south")
-	h.answered(h.do(engine.Undo, h.oneCase()), engine.Done, "undone")
-	h.wantShut("")
 }
 
 func TestCallAboutAnExemptResourceIsOnlyTold(t *testing.T) {

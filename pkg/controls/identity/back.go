@@ -40,8 +40,8 @@ func untouchable(arn string) string {
 }
 
 // role is a role as somebody who may hold sessions of it.
-func (q *inquiry) role(p *iampolicy.Principal) *principal.Actor {
+func (a *act) role(p *iampolicy.Principal) *principal.Actor {
 	return &principal.Actor{
-		Account: q.actor.Account, Partition: q.actor.Partition, Role: strings.TrimPrefix(entity(p.ARN), "role/"), RoleID: p.ID,
+		Account: a.actor.Account, Partition: a.actor.Partition, Role: strings.TrimPrefix(entity(p.ARN), "role/"), RoleID: p.ID,
 	}
 }

@@ -131,6 +131,5 @@ func (a *act) entered(ctx context.Context, r reader) (*principal.Actor, error) {
 	if role == nil || err != nil {
 		return nil, err
 	}
-	q := inquiry{act: *a}
-	return q.role(&iampolicy.Principal{ARN: aws.ToString(role.Arn), ID: aws.ToString(role.RoleId)}), nil
+	return a.role(&iampolicy.Principal{ARN: aws.ToString(role.Arn), ID: aws.ToString(role.RoleId)}), nil
 }

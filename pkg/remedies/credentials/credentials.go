@@ -33,12 +33,10 @@
 package credentials
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -49,6 +47,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/remedies/instance"
+	"github.com/snapback-aws/snapback/pkg/remedies/rolepolicy"
 )
 
 // Remedy denies everything to the sessions of one instance. Undo takes back that
@@ -95,18 +94,6 @@ type state struct {
 // characters that IAM allows.
 func policyName(id string) string { return "snapback-quarantine-" + id }
 
-// policy denies everything to the sessions of one instance. It has not one
-// character more than it needs: see maxPolicies.
-func policy(roleID, id string) string {
-	return `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*",` +
-		`"Condition":{"StringEquals":{"aws:userid":"` + roleID + ":" + id + `"}}}}`
-}
-
-// maxPolicies is the number of characters, less white space, that the inline
-// policies of a role may have together (IAM user guide, "IAM and AWS STS quotas").
-// That is room for 60 instances in a role that has no others.
-const maxPolicies = 10240
-
 func plan(ctx context.Context, session *cloud.Session, t control.Target) (*control.Change, error) {
 	in, err := instance.Describe(ctx, session, t)
 	if err != nil {
@@ -136,9 +123,9 @@ func report(t control.Target, left string) *control.Change {
 func planRole(ctx context.Context, session *cloud.Session, t control.Target, role *types.Role) (*control.Change, error) {
 	before := state{RoleName: aws.ToString(role.RoleName), PolicyName: policyName(t.ID)}
 	after := before
-	after.PolicyDocument = aws.String(policy(aws.ToString(role.RoleId), t.ID))
+	after.PolicyDocument = aws.String(rolepolicy.Deny(aws.ToString(role.RoleId) + ":" + t.ID))
 	var err error
-	if before.PolicyDocument, err = read(ctx, session, before); err != nil {
+	if before.PolicyDocument, err = rolepolicy.Read(ctx, session, before.RoleName, before.PolicyName); err != nil {
 		return nil, err
 	}
 	if before.equal(after) {
@@ -164,7 +151,7 @@ func apply(ctx context.Context, session *cloud.Session, c control.Change) error 
 	if err != nil {
 		return err
 	}
-	return put(ctx, session, after)
+	return after.write(ctx, session)
 }
 
 func undo(ctx context.Context, session *cloud.Session, c control.Change) error {
@@ -181,7 +168,7 @@ func undo(ctx context.Context, session *cloud.Session, c control.Change) error {
 	now := after
 	var unread, gone error
 	var side sync.WaitGroup
-	side.Go(func() { now.PolicyDocument, unread = read(ctx, session, after) })
+	side.Go(func() { now.PolicyDocument, unread = rolepolicy.Read(ctx, session, after.RoleName, after.PolicyName) })
 	_, gone = client(session).GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(after.RoleName)})
 	side.Wait()
 	switch {
@@ -196,7 +183,7 @@ func undo(ctx context.Context, session *cloud.Session, c control.Change) error {
 		}
 		return &control.MovedError{Change: c, Now: text}
 	}
-	if err := restore(ctx, session, before); err != nil {
+	if err := before.write(ctx, session); err != nil {
 		return err
 	}
 	if len(left) > 0 {
@@ -212,18 +199,14 @@ func states(c control.Change) (before, after state, err error) {
 	return before, after, nil
 }
 
-// equal reports whether the policies are equal, character by character but for
-// white space: a key that is there twice may mean to IAM what it does not to us.
+// equal reports whether the policies are equal.
 func (s state) equal(other state) bool {
-	return (s.PolicyDocument == nil) == (other.PolicyDocument == nil) && compact(s.PolicyDocument) == compact(other.PolicyDocument)
+	return rolepolicy.Same(s.PolicyDocument, other.PolicyDocument)
 }
 
-func compact(document *string) string {
-	var b bytes.Buffer
-	if json.Compact(&b, []byte(aws.ToString(document))) != nil {
-		return aws.ToString(document)
-	}
-	return b.String()
+// write makes the role's policy as the state says.
+func (s state) write(ctx context.Context, session *cloud.Session) error {
+	return rolepolicy.Write(ctx, session, s.RoleName, s.PolicyName, s.PolicyDocument)
 }
 
 const noSuchEntity = "NoSuchEntity"
@@ -253,55 +236,4 @@ func roleOf(ctx context.Context, session *cloud.Session, arn string) (*types.Rol
 func editable(role *types.Role) bool {
 	path := aws.ToString(role.Path)
 	return !strings.HasPrefix(path, "/aws-service-role/") && !strings.HasPrefix(path, "/aws-reserved/")
-}
-
-// read reads a policy's text; nil if the role has no such policy. IAM hands it
-// out percent-encoded (IAM API reference, GetRolePolicy).
-func read(ctx context.Context, session *cloud.Session, s state) (*string, error) {
-	out, err := client(session).GetRolePolicy(ctx, &iam.GetRolePolicyInput{
-		RoleName: aws.String(s.RoleName), PolicyName: aws.String(s.PolicyName),
-	})
-	switch {
-	case cloud.Is(err, noSuchEntity):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("get policy %s of role %s: %w", s.PolicyName, s.RoleName, err)
-	}
-	text, err := url.PathUnescape(aws.ToString(out.PolicyDocument))
-	if err != nil {
-		return nil, fmt.Errorf("decode policy %s of role %s: %w", s.PolicyName, s.RoleName, err)
-	}
-	return &text, nil
-}
-
-func restore(ctx context.Context, session *cloud.Session, s state) error {
-	if s.PolicyDocument != nil {
-		return put(ctx, session, s)
-	}
-	_, err := client(session).DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{
-		RoleName: aws.String(s.RoleName), PolicyName: aws.String(s.PolicyName),
-	})
-	if err != nil && !cloud.Is(err, noSuchEntity) { // a first attempt may have lost its answer
-		return fmt.Errorf("delete policy %s of role %s: %w", s.PolicyName, s.RoleName, err)
-	}
-	return nil
-}
-
-func put(ctx context.Context, session *cloud.Session, s state) error {
-	_, err := client(session).PutRolePolicy(ctx, &iam.PutRolePolicyInput{
-		RoleName: aws.String(s.RoleName), PolicyName: aws.String(s.PolicyName), PolicyDocument: s.PolicyDocument,
-	})
-	var limit *types.LimitExceededException
-	switch {
-	case errors.As(err, &limit):
-		// IAM answers with status 409, which elsewhere stands for a conflict that a
-		// later attempt does not meet. The exception alone, without the response, is
-		// what it is: final.
-		size := len(compact(s.PolicyDocument))
-		return fmt.Errorf("put policy %s of role %s: its inline policies may have %d characters together, room for %d like this one and nothing else: "+
-			"make room and retry, or deny the whole role by hand: %w", s.PolicyName, s.RoleName, maxPolicies, maxPolicies/size, limit)
-	case err != nil:
-		return fmt.Errorf("put policy %s of role %s: %w", s.PolicyName, s.RoleName, err)
-	}
-	return nil
 }

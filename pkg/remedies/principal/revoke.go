@@ -12,6 +12,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/remedies/rolepolicy"
 )
 
 // revocation is what one policy of a role does to its sessions.
@@ -68,7 +69,7 @@ var revocations = setting[revocation]{
 	read:  readRevocation,
 	write: writeRevocation,
 	same: func(a, b revocation) bool {
-		return a.Sessions == b.Sessions && samePolicy(a.PolicyDocument, b.PolicyDocument)
+		return a.Sessions == b.Sessions && rolepolicy.Same(a.PolicyDocument, b.PolicyDocument)
 	},
 	of: func(r revocation) string { return "Role " + r.RoleName },
 }
@@ -86,13 +87,13 @@ func revoke(ctx context.Context, session *cloud.Session, c control.Change, s *Su
 	var document *string
 	var unread error
 	var side sync.WaitGroup
-	side.Go(func() { document, unread = readPolicy(ctx, session, want.RoleName, want.PolicyName) })
+	side.Go(func() { document, unread = rolepolicy.Read(ctx, session, want.RoleName, want.PolicyName) })
 	now, role, err := readDenial(ctx, session, c, denied)
 	side.Wait()
 	if err := errors.Join(err, unread); err != nil {
 		return nil, err
 	}
-	if locked(s.Actor, role.arn) != nil || denials.same(now, denied) && revocationForm.MatchString(compact(document)) {
+	if locked(s.Actor, role.arn) != nil || denials.same(now, denied) && revocationForm.MatchString(rolepolicy.Compact(document)) {
 		return nil, nil
 	}
 	return revocations.change(c, want.as(document, c), want, holder{arn: role.arn})
@@ -116,7 +117,7 @@ func policyID(c control.Change) string { return "Case" + strings.ReplaceAll(c.Ca
 // tells it.
 func (r revocation) as(document *string, c control.Change) revocation {
 	r.Sessions, r.PolicyDocument = other, document
-	form := revocationForm.FindStringSubmatch(compact(document))
+	form := revocationForm.FindStringSubmatch(rolepolicy.Compact(document))
 	switch {
 	case document == nil:
 		r.Sessions = allowed
@@ -141,7 +142,7 @@ func writeRevocation(ctx context.Context, session *cloud.Session, c control.Chan
 		now := time.Now().UTC().Truncate(time.Second).Add(time.Second)
 		document = aws.String(revocationPolicy(policyID(c), now.Format(time.RFC3339)))
 	}
-	return writePolicy(ctx, session, r.RoleName, r.PolicyName, document)
+	return rolepolicy.Write(ctx, session, r.RoleName, r.PolicyName, document)
 }
 
 // applyRevocation leaves a policy that this very case has put: its time stays.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/remedies/rolepolicy"
 )
 
 // denial is the inline policy of a role that denies one of its sessions
@@ -26,7 +27,7 @@ type denial struct {
 func denialOf(a Actor) denial {
 	return denial{
 		RoleName: a.Name(), Session: a.userID(), PolicyName: policyName("snapback-deny-", a.userID()),
-		PolicyDocument: aws.String(denialPolicy(a.userID())),
+		PolicyDocument: aws.String(rolepolicy.Deny(a.userID())),
 	}
 }
 
@@ -34,18 +35,12 @@ func denialOf(a Actor) denial {
 // elements: Variables and tags", principal key values).
 func (a Actor) userID() string { return a.RoleID + ":" + a.Session }
 
-// denialPolicy has not one character more than it needs: see maxPolicies.
-func denialPolicy(userID string) string {
-	return `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*",` +
-		`"Condition":{"StringEquals":{"aws:userid":"` + userID + `"}}}}`
-}
-
 var denials = setting[denial]{
 	read: readDenial,
 	write: func(ctx context.Context, session *cloud.Session, _ control.Change, d denial) error {
-		return writePolicy(ctx, session, d.RoleName, d.PolicyName, d.PolicyDocument)
+		return rolepolicy.Write(ctx, session, d.RoleName, d.PolicyName, d.PolicyDocument)
 	},
-	same: func(a, b denial) bool { return samePolicy(a.PolicyDocument, b.PolicyDocument) },
+	same: func(a, b denial) bool { return rolepolicy.Same(a.PolicyDocument, b.PolicyDocument) },
 	of:   func(d denial) string { return "Role " + d.RoleName },
 }
 
