@@ -60,6 +60,10 @@ const (
 // guide, "Severity levels of GuardDuty findings".
 const DefaultFromSeverity = 7.0
 
+// DefaultConcurrency is how many invocations of one domain's function run at once
+// where the file does not say: a hundred events side by side. A judgement.
+const DefaultConcurrency = 10
+
 // DefaultExpireAfter is how long a change waits for a yes where the file does
 // not say: a week reaches whoever is away for some days.
 const DefaultExpireAfter = 7 * 24 * time.Hour
@@ -105,16 +109,53 @@ type Baseline struct {
 	// Alerts are the entries of `alerts`, in the order of the file: the first
 	// that matches decides.
 	Alerts []Route
+	// Deployment says how Snapback itself is deployed.
+	Deployment Deployment
 }
 
 // Organization is what Snapback governs, and from where.
 type Organization struct {
 	// ID is the ID that AWS Organizations gave it: "o-example1234".
 	ID string
+	// Root is the ID of its root, "r-ab12"; empty if the file gives none. Only what
+	// deploys needs it.
+	Root string
+	// Management is the 12-digit number of its management account; empty if the file
+	// gives none. Only what deploys needs it.
+	Management string
 	// Hub is where Snapback runs.
 	Hub Hub
 	// Regions are the governed Regions, in the order of the file.
 	Regions []string
+	// Line is where the section begins, counted from 1.
+	Line int
+}
+
+// Deployment says how Snapback itself is deployed. Functions read none of it.
+type Deployment struct {
+	// Subscribers are the e-mail addresses that the main topic of alerts sends to.
+	Subscribers []string
+	// Concurrency is how many invocations of one domain's function its queue starts
+	// at once, 2 to 1000. Source: Lambda developer guide, "Configuring scaling
+	// behavior for SQS event source mappings".
+	Concurrency int
+	// Guardrails are the service control policies; nil: none is deployed.
+	Guardrails *Guardrails
+	// Line is where the section begins, counted from 1; 0 if there is none.
+	Line int
+}
+
+// Guardrails are service control policies that keep what Snapback needs from
+// being turned off.
+type Guardrails struct {
+	// Targets are the IDs of the root, organizational units or accounts that they are
+	// attached to.
+	Targets []string
+	// BreakGlass are ARNs of principals whom they do not bind; never empty. The
+	// account may be *, the resource part may hold the wildcards * and ?.
+	BreakGlass []string
+	// Line is where the section begins, counted from 1.
+	Line int
 }
 
 // Hub is the security account and Region where Snapback runs.

@@ -53,10 +53,7 @@ type Decision struct {
 // that matches, and all of them to what a finding lets a runbook do, to what is
 // protected and to an exemption.
 func (b *Baseline) Decide(f Facts) Decision {
-	d := b.byDefault(f)
-	if s := b.setting(f, func(s *Setting) bool { return s.Mode != "" }); s != nil {
-		d = Decision{Mode: s.Mode, Explicit: s.Name == f.Control, Why: b.entry(f, s)}
-	}
+	d := b.everywhere(f)
 	if o := b.override(f); o != nil {
 		d = Decision{Mode: o.Mode, Explicit: slices.Contains(o.names(f), f.Control), Why: b.place(o.Line, "override")}
 	}
@@ -73,6 +70,27 @@ func (b *Baseline) Decide(f Facts) Decision {
 		d = Decision{Mode: d.Mode.AtMost(Observe), Exemption: e, Why: b.place(e.Line, "exemption")}
 	}
 	return d
+}
+
+// Strongest returns the strongest mode that a control or runbook may have on any
+// resource: what its role must allow for. If it is Off, nothing of it need be
+// deployed. Of the facts it looks at Control and Runbook.
+func (b *Baseline) Strongest(f Facts) Mode {
+	strongest := b.everywhere(f).Mode
+	for i := range b.Overrides {
+		if o := &b.Overrides[i]; o.concerns(f) && strongest.AtMost(o.Mode) == strongest {
+			strongest = o.Mode
+		}
+	}
+	return strongest
+}
+
+// everywhere is the decision where no override matches.
+func (b *Baseline) everywhere(f Facts) Decision {
+	if s := b.setting(f, func(s *Setting) bool { return s.Mode != "" }); s != nil {
+		return Decision{Mode: s.Mode, Explicit: s.Name == f.Control, Why: b.entry(f, s)}
+	}
+	return b.byDefault(f)
 }
 
 // byDefault is the decision where the file says nothing of the control or

@@ -288,6 +288,64 @@ func TestWhatAChangeTouchesIsKnownToBeProtected(t *testing.T) {
 	}
 }
 
+func TestStrongestModeIsTheStrongestOfWhatMayDecide(t *testing.T) {
+	const file = `version: 1
+reviewed: 2026-11-01
+organization: {id: o-example1234, hub: {account: "111111111111", region: us-east-1}, regions: [us-east-1]}
+mode: DEFAULT
+controls:
+  s3-bucket-public-access: {mode: off}
+  "s3-*": {mode: approve}
+  "ec2-*": {mode: observe}
+runbooks:
+  ec2-quarantine: {mode: observe, from-severity: 10}
+overrides:
+  - {match: {accounts: ["222222222222"]}, controls: ["ec2-*"], mode: enforce}
+  - {match: {accounts: ["222222222222"]}, controls: ["ec2-*", "s3-*"], mode: off}
+  - {match: {tags: {env: dev}}, controls: [root-user-use], mode: approve}
+  - {match: {organizational-units: [ou-ab12-11111111]}, runbooks: ["ec2-*"], mode: enforce}
+`
+	const control, runbook = false, true
+	for _, test := range []struct {
+		mode, id string
+		runbook  bool
+		want     baseline.Mode
+	}{
+		{"enforce", "iam-access-key-rotation", control, baseline.Enforce}, // the default
+		{"off", "iam-access-key-rotation", control, baseline.Off},
+		{"enforce", "s3-bucket-public-access", control, baseline.Off}, // its own entry, which wins over the glob
+		{"enforce", "s3-account-public-access", control, baseline.Approve},
+		{"off", "ec2-security-group-ingress", control, baseline.Enforce}, // an override by a glob
+		{"off", "root-user-use", control, baseline.Approve},              // an override by tags
+		{"enforce", "root-user-use", control, baseline.Enforce},          // a weaker override
+
+		{"observe", "iam-report", runbook, baseline.Approve}, // the default of runbooks
+		{"enforce", "iam-report", runbook, baseline.Approve},
+		{"off", "iam-report", runbook, baseline.Off},
+		{"off", "ec2-quarantine", runbook, baseline.Enforce}, // an override of runbooks
+		{"off", "ec2-security-group-ingress", runbook, baseline.Enforce},
+		{"enforce", "root-user-use", runbook, baseline.Approve}, // overrides of controls say nothing of runbooks
+	} {
+		b, problems := baseline.Parse("b.yaml", []byte(strings.Replace(file, "DEFAULT", test.mode, 1)), testDomains(), now)
+		if err := problems.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Strongest(baseline.Facts{Control: test.id, Runbook: test.runbook}); got != test.want {
+			t.Errorf("mode %s: %s, runbook: %t: got %s, want %s", test.mode, test.id, test.runbook, got, test.want)
+		}
+	}
+}
+
+func TestNoDecisionIsStrongerThanTheStrongest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, f := anyBaseline(t), anyFacts(t)
+		most := b.Strongest(baseline.Facts{Control: f.Control, Runbook: f.Runbook})
+		if got := b.Decide(f).Mode; got.AtMost(most) != got {
+			t.Fatalf("decided %s, and the strongest is %s", got, most)
+		}
+	})
+}
+
 func TestOnlyTheFactsThatCanDecideAreNeeded(t *testing.T) {
 	b := &baseline.Baseline{Overrides: []baseline.Override{
 		{Match: baseline.Match{Tags: map[string]string{"env": "dev"}}, Controls: []string{"s3-*"}, Mode: baseline.Off},

@@ -37,6 +37,17 @@ func checkBounds(t *testing.T, b *baseline.Baseline) {
 	}
 }
 
+// checkDeployment checks that nobody is locked out, and that Lambda takes it.
+func checkDeployment(t *testing.T, d baseline.Deployment) {
+	t.Helper()
+	if d.Concurrency < 2 || d.Concurrency > 1000 {
+		t.Errorf("concurrency %d", d.Concurrency)
+	}
+	if g := d.Guardrails; g != nil && (len(g.Targets) == 0 || len(g.BreakGlass) == 0) {
+		t.Errorf("guardrails %+v", g)
+	}
+}
+
 // checkNames checks that every entry names what it is about, and every runbook's
 // mode a severity that a finding can have.
 func checkNames(t *testing.T, b *baseline.Baseline) {
@@ -88,6 +99,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if b != nil {
 			checkBounds(t, b)
+			checkDeployment(t, b.Deployment)
 			checkNames(t, b)
 		}
 	})

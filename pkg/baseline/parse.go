@@ -120,10 +120,11 @@ func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 		RoundsPerResource:              DefaultRoundsPerResource,
 		ExemptionDays:                  DefaultExemptionDays,
 	}
+	b.Deployment.Concurrency = DefaultConcurrency
 	p.mapping(n, "the file", []field{
 		{"version", "write version: 1", func(_, v *yaml.Node) { b.Version = p.version(v) }},
 		{"reviewed", "write the day of the last review, as in reviewed: 2026-11-22", func(_, v *yaml.Node) { b.Reviewed = p.reviewed(v) }},
-		{"organization", "write which organization is governed, with its id, hub and regions", func(_, v *yaml.Node) { p.organization(v, &b.Organization) }},
+		{"organization", "write which organization is governed, with its id, hub and regions", func(k, v *yaml.Node) { p.organization(k, v, &b.Organization) }},
 		{"mode", "", func(_, v *yaml.Node) { b.Mode = p.mode(v) }},
 		{"controls", "", func(_, v *yaml.Node) { b.Controls = p.settings(p.controls, v) }},
 		{"runbooks", "", func(_, v *yaml.Node) { b.Runbooks = p.settings(p.runbooks, v) }},
@@ -135,6 +136,7 @@ func (p *parser) baseline(n *yaml.Node, b *Baseline) {
 		{"approvals", "", func(_, v *yaml.Node) { p.approvals(v, &b.Approvals) }},
 		{"limits", "", func(_, v *yaml.Node) { p.limits(v, &b.Limits) }},
 		{"alerts", "", func(_, v *yaml.Node) { b.Alerts = p.alerts(v) }},
+		{"deployment", "", func(k, v *yaml.Node) { p.deployment(k, v, &b.Deployment) }},
 	})
 	for _, check := range p.last {
 		check(b)
@@ -160,12 +162,15 @@ func (p *parser) reviewed(n *yaml.Node) time.Time {
 	return t
 }
 
-func (p *parser) organization(n *yaml.Node, o *Organization) {
+func (p *parser) organization(key, n *yaml.Node, o *Organization) {
+	o.Line = key.Line
 	var regions *yaml.Node
 	p.mapping(n, "organization", []field{
 		{"id", "write the ID that AWS Organizations gave it, as in id: o-example1234", func(_, v *yaml.Node) {
 			o.ID = p.shaped(v, "organization.id", isOrganization, "the ID of an organization", `"o-" and 10 to 32 lower-case letters or digits`)
 		}},
+		{"root", "", func(_, v *yaml.Node) { o.Root = p.root(v, "organization.root") }},
+		{"management", "", func(_, v *yaml.Node) { o.Management, _ = p.account(v, "organization.management") }},
 		{"hub", "write where Snapback runs, by account and region", func(_, v *yaml.Node) { p.hub(v, &o.Hub) }},
 		{"regions", "list the Regions that are governed, as in regions: [us-east-1, eu-west-1]", func(_, v *yaml.Node) {
 			regions, o.Regions = v, p.texts(v, "organization.regions", p.region)

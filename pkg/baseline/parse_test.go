@@ -239,9 +239,10 @@ func TestFileIsReadInFull(t *testing.T) {
 		Version:  1,
 		Reviewed: day(2026, 11, 1),
 		Organization: baseline.Organization{
-			ID:      "o-example1234",
+			ID: "o-example1234", Root: "r-ab12", Management: "000000000000",
 			Hub:     baseline.Hub{Account: "111111111111", Region: "us-east-1"},
 			Regions: []string{"us-east-1", "eu-west-1"},
+			Line:    4,
 		},
 		Mode: baseline.Observe,
 		Controls: []baseline.Setting{
@@ -308,6 +309,14 @@ func TestFileIsReadInFull(t *testing.T) {
 			{Severities: []control.Severity{control.Critical}, Topic: "arn:aws:sns:us-east-1:111111111111:Pager_1-a", Line: 34},
 			{Outcomes: []control.Outcome{control.Failed, control.Held}, Topic: "main", Line: 35},
 		},
+		Deployment: baseline.Deployment{
+			Subscribers: []string{"security@example.com", "ops+pager@example.com"}, Concurrency: 1000, Line: 36,
+			Guardrails: &baseline.Guardrails{
+				Targets:    []string{"r-ab12", "ou-ab12-11111111", "333333333333"},
+				BreakGlass: []string{"arn:aws:iam::*:role/break-glass", "arn:aws:iam::333333333333:root"},
+				Line:       39,
+			},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the baseline differs (-want +got):\n%s", diff)
@@ -334,6 +343,40 @@ func TestFileWithoutModeAndLimitsObservesWithinTheDefaults(t *testing.T) {
 	if b.Mode != baseline.Observe || b.Limits != limits || b.Approvals != approvals || b.Alerts != nil {
 		t.Errorf("mode %s, %+v, %+v, alerts %v; want observe, %+v, %+v and no alerts",
 			b.Mode, b.Limits, b.Approvals, b.Alerts, limits, approvals)
+	}
+}
+
+func TestConcurrencyThatTheFileDoesNotGiveIsTheDefault(t *testing.T) {
+	for _, name := range []string{"minimal", "deployment"} {
+		b, problems := parse(t, "testdata/good/"+name+".yaml")
+		if len(problems) > 0 || b.Deployment.Concurrency != baseline.DefaultConcurrency {
+			t.Errorf("%s: %d; %v", name, b.Deployment.Concurrency, problems)
+		}
+	}
+}
+
+// What is deployed must read its file as the one who deployed it did.
+func TestDeployedFileSaysTheSameOfTheDeployment(t *testing.T) {
+	data := read(t, "testdata", "good", "full.yaml")
+	checked, _ := baseline.Parse("full.yaml", data, testDomains(), now)
+	deployed, problems := baseline.ParseDeployed("full.yaml", data, testDomains()[0])
+	if checked == nil || deployed == nil {
+		t.Fatal(problems)
+	}
+	if diff := cmp.Diff(checked.Deployment, deployed.Deployment); diff != "" {
+		t.Errorf("deployment (-checked +deployed):\n%s", diff)
+	}
+	if diff := cmp.Diff(checked.Organization, deployed.Organization); diff != "" {
+		t.Errorf("organization (-checked +deployed):\n%s", diff)
+	}
+	for _, path := range files(t, "faults") {
+		name := filepath.Base(path)
+		if !strings.HasPrefix(name, "deployment-") && !strings.HasPrefix(name, "guardrails-") && !strings.HasPrefix(name, "break-glass-") {
+			continue
+		}
+		if b, _ := baseline.ParseDeployed(name, read(t, path), testDomains()[0]); b != nil {
+			t.Errorf("%s is taken", name)
+		}
 	}
 }
 

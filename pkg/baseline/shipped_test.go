@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/snapback-aws/snapback/pkg/baseline"
 )
 
@@ -58,6 +60,9 @@ func TestShippedFileChangesNothingUnasked(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	if o := b.Organization; o.Root == "" || o.Management == "" || b.Deployment.Guardrails != nil || b.Deployment.Subscribers != nil {
+		t.Errorf("what deploys needs root and management, and nothing besides unasked: %+v %+v", o, b.Deployment)
+	}
 	for _, c := range testControls() {
 		if d := b.Decide(baseline.Facts{Control: c.ID, Now: now}); d.Mode != baseline.Observe {
 			t.Errorf("%s is in mode %s because of %s, want observe", c.ID, d.Mode, d.Why)
@@ -76,8 +81,8 @@ func TestShippedFileChangesNothingUnasked(t *testing.T) {
 func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 	lines := strings.Split(string(read(t, "..", "..", "baseline.yaml")), "\n")
 	blocks := examples(lines)
-	if len(blocks) != 10 {
-		t.Fatalf("%d examples, want one each of controls, runbooks, overrides, exemptions, protected, administrators, sensitive, approvals, limits and alerts", len(blocks))
+	if len(blocks) != 11 {
+		t.Fatalf("%d examples, want one each of controls, runbooks, overrides, exemptions, protected, administrators, sensitive, approvals, limits, alerts and deployment", len(blocks))
 	}
 	everything := lines
 	for _, block := range blocks {
@@ -86,12 +91,19 @@ func TestExamplesOfTheShippedFileAreValid(t *testing.T) {
 		everything = uncomment(everything, block)
 	}
 	b := check(t, everything)
-	if b == nil || len(b.Controls) != 2 || len(b.Runbooks) != 1 || len(b.Overrides) != 2 || len(b.Exemptions) != 2 ||
-		len(b.Protected.Principals) != 1 || len(b.Protected.Resources) != 1 || len(b.Administrators) != 3 || len(b.Sensitive) != 2 || len(b.Alerts) != 2 {
-		t.Errorf("the examples together give %+v", b)
+	if b == nil {
+		t.Fatal("the examples together are refused")
+	}
+	given := []int{
+		len(b.Controls), len(b.Runbooks), len(b.Overrides), len(b.Exemptions), len(b.Protected.Principals), len(b.Protected.Resources),
+		len(b.Administrators), len(b.Sensitive), len(b.Alerts), len(b.Deployment.Subscribers), len(b.Deployment.Guardrails.BreakGlass),
+	}
+	if diff := cmp.Diff([]int{2, 1, 2, 2, 1, 1, 3, 2, 2, 1, 1}, given); diff != "" {
+		t.Errorf("the examples together give %+v (-want +got):\n%s", b, diff)
 	}
 	plain := check(t, lines)
-	if b.Limits != plain.Limits || b.Approvals != plain.Approvals {
-		t.Errorf("the examples give %+v and %+v, want the defaults %+v and %+v", b.Limits, b.Approvals, plain.Limits, plain.Approvals)
+	if b.Limits != plain.Limits || b.Approvals != plain.Approvals || b.Deployment.Concurrency != plain.Deployment.Concurrency {
+		t.Errorf("the examples give %+v, %+v and %+v, want the defaults %+v, %+v and %+v",
+			b.Limits, b.Approvals, b.Deployment, plain.Limits, plain.Approvals, plain.Deployment)
 	}
 }
