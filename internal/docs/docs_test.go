@@ -3,14 +3,17 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/baseline"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/runbooks"
 )
 
@@ -67,6 +70,48 @@ func TestEveryRunbookHasItsAnchorAndEveryFindingTypeItsRow(t *testing.T) {
 		"- `take-out-of-service`, after `preserve-instance`. Change: can be undone.", "untrack-connections: true",
 	} {
 		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+// An auditor reads the page instead of the templates: nothing is granted that it
+// does not tell of, and its links lead somewhere.
+func TestPermissionsPageTellsOfEveryGrant(t *testing.T) {
+	data, err := permissions(controls.Domains())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	b := &baseline.Baseline{Mode: baseline.Enforce, Runbooks: []baseline.Setting{{Name: "*", Mode: baseline.Enforce}}}
+	for _, d := range deployment.On(controls.Domains(), b) {
+		_, section, _ := strings.Cut(text, "\n## "+deployment.MemberRole(d.Name)+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, g := range deployment.Grants(d, b) {
+			row := "\n| `" + g.Action + "` | `" + g.Resource + "` | "
+			if strings.Count(section, row) != 1 {
+				t.Errorf("%s: %d rows%s, want one", d.Name, strings.Count(section, row), row)
+			}
+			for _, n := range g.Needs {
+				if !strings.Contains(section, "["+n.ID+"](") {
+					t.Errorf("%s: %s is not named", d.Name, n.ID)
+				}
+			}
+		}
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([a-z-]+)\)`).FindAllStringSubmatch(text, -1) {
+		heading := regexp.MustCompile(`(?im)^## ` + strings.ReplaceAll(link[1], "-", "[- ]") + `$`)
+		if !heading.MatchString(text) {
+			t.Errorf("the page links to #%s, which is no heading of it", link[1])
+		}
+	}
+	for _, want := range []string{
+		"| `s3:PutBucketPublicAccessBlock` | `arn:${Partition}:s3:::*` | remediate |  | [s3-bucket-public-access](controls.md#s3-bucket-public-access): Apply, Undo |",
+		"| identity | [`snapback-function-identity`](#function-roles) | [`snapback-identity`](#snapback-identity) | may change something |",
+		"| storage | [`snapback-function-storage`](#function-roles) | [`snapback-storage`](#snapback-storage) | only reads |",
+		"| `s3:PutAccountPublicAccessBlock` | There is one such setting in an account. | `snapback-storage` |",
+	} {
+		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}

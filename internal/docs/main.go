@@ -1,6 +1,6 @@
 // Command docs writes what of the folder docs is generated: the pages on
-// controls, runbooks and event patterns, the ledger's table, and the alerts that
-// the page on operations shows.
+// controls, runbooks, event patterns and permissions, the ledger's table, and the
+// alerts that the page on operations shows.
 package main
 
 import (

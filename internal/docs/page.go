@@ -16,6 +16,7 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/event"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 	"github.com/snapback-aws/snapback/pkg/runbooks"
@@ -39,6 +40,7 @@ var (
 		{"controls.md", templated(controlsTemplate)},
 		{"runbooks.md", templated(runbooksTemplate)},
 		{"patterns.md", templated(patternsTemplate)},
+		{"permissions.md", permissions},
 		{"ledger-table.json", ledgerTable},
 		{"operations.md", alertsOf("operations.md")},
 	}
@@ -46,20 +48,24 @@ var (
 
 // templated renders a template that is given the domains.
 func templated(text string) func([]control.Domain) ([]byte, error) {
-	return func(domains []control.Domain) ([]byte, error) {
-		t, err := template.New("page").Funcs(template.FuncMap{
-			"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
-			"sources": sources, "indented": indented, "join": strings.Join, "answers": answers, "remedies": remedies,
-			"length":     func(p event.Pattern) int { return len(p.String()) },
-			"maxPattern": func() int { return event.MaxPattern },
-		}).Parse(text)
-		if err != nil {
-			return nil, err
-		}
-		var out bytes.Buffer
-		err = t.Execute(&out, domains)
-		return out.Bytes(), err
+	return func(domains []control.Domain) ([]byte, error) { return execute(text, domains) }
+}
+
+// execute renders a template.
+func execute(text string, data any) ([]byte, error) {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"cell": cell, "codes": codes, "changes": changes, "steps": steps, "yaml": yamlOf,
+		"sources": sources, "indented": indented, "join": strings.Join, "answers": answers, "remedies": remedies,
+		"provided": provided, "memberRole": deployment.MemberRole, "functionRole": deployment.FunctionRole,
+		"length":     func(p event.Pattern) int { return len(p.String()) },
+		"maxPattern": func() int { return event.MaxPattern },
+	}).Parse(text)
+	if err != nil {
+		return nil, err
 	}
+	var out bytes.Buffer
+	err = t.Execute(&out, data)
+	return out.Bytes(), err
 }
 
 // shown is an alert in a page: the golden file that its tests hold it to, named

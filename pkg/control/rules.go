@@ -11,15 +11,15 @@ import (
 
 // Rule is one EventBridge rule of a domain.
 type Rule struct {
-	Name    string // "storage-s3", "storage-config", "storage-config-2", "response-guardduty"
+	Name    string // "storage-s3", "storage-config", "storage-config-2", "response-guardduty", "storage-drill"
 	Pattern event.Pattern
 }
 
 // Rules are the EventBridge rules that bring a domain the events its controls
 // are triggered by: one for each source of CloudTrail calls and one for AWS
-// Config, split where a pattern would be longer than EventBridge takes; and the
-// GuardDuty findings, if it has runbooks that answer them. The same controls always give the same
-// rules.
+// Config, split where a pattern would be longer than EventBridge takes; the
+// GuardDuty findings, if it has runbooks that answer them; and, last, the
+// canaries of drills. The same controls always give the same rules.
 //
 // Failed and read-only calls are not filtered here: a filter that is wrong
 // about AWS's records loses violations without a word, while the function
@@ -50,7 +50,7 @@ func (d Domain) Rules() []Rule {
 	if slices.ContainsFunc(d.Runbooks, func(r Runbook) bool { return len(r.Findings) > 0 }) {
 		rules = append(rules, d.rules("guardduty", []event.Pattern{event.Findings()})...)
 	}
-	return rules
+	return append(rules, d.rules("drill", []event.Pattern{event.Drills()})...)
 }
 
 func (d Domain) rules(source string, patterns []event.Pattern) []Rule {

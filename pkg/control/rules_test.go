@@ -49,6 +49,7 @@ func TestRulesAreSplitWithinTheLimitOfAPattern(t *testing.T) {
 		"busy-ec2", "busy-ec2-2", "busy-ec2-3",
 		"busy-sqs", "busy-sqs-2", "busy-sqs-3",
 		"busy-config", "busy-config-2",
+		"busy-drill",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("names differ (-want +got):\n%s", diff)
@@ -87,6 +88,22 @@ func TestRulesBringEveryTrigger(t *testing.T) {
 		}
 		if !slices.ContainsFunc(d.Rules(), func(r control.Rule) bool { return r.Pattern.Matcher().Match(e) }) {
 			t.Errorf("no rule brings %s", e.Raw())
+		}
+	}
+}
+
+func TestEveryDomainIsBroughtCanariesByItsLastRule(t *testing.T) {
+	canary := decode(t, event.DrillSource, event.DrillType, `{"drill":"20261122-0123abcd"}`)
+	for _, d := range []control.Domain{{Name: "empty"}, {Name: "queues", Controls: []control.Control{queuePolicy()}}} {
+		rules := d.Rules()
+		for i, r := range rules {
+			last := i == len(rules)-1
+			if r.Pattern.Matcher().Match(canary) != last || last && r.Name != d.Name+"-drill" {
+				t.Errorf("rule %s, %d of %d: matches a canary: %t", r.Name, i+1, len(rules), !last)
+			}
+		}
+		if len(rules) == 0 {
+			t.Errorf("domain %s has no rule", d.Name)
 		}
 	}
 }

@@ -180,8 +180,8 @@ func TestNamesAreUniqueOverControlsAndRunbooks(t *testing.T) {
 func TestRunbooksAreBroughtEveryFinding(t *testing.T) {
 	d := control.Domain{Name: "response", Runbooks: []control.Runbook{queueRunbook(), teller()}}
 	rules := d.Rules()
-	if len(rules) != 1 || rules[0].Name != "response-guardduty" {
-		t.Fatalf("rules are %v, want response-guardduty alone", rules)
+	if len(rules) != 2 || rules[0].Name != "response-guardduty" {
+		t.Fatalf("rules are %v, want response-guardduty and the one of drills", rules)
 	}
 	m := rules[0].Pattern.Matcher()
 	for _, findingType := range []string{"Impact:SQS/Flood", "Something:Entirely/New"} {
@@ -199,7 +199,7 @@ func TestRunbooksAreBroughtEveryFinding(t *testing.T) {
 		}
 	}
 	d.Runbooks = nil
-	if rules := d.Rules(); len(rules) > 0 {
-		t.Errorf("a domain without runbooks has rules %v", rules)
+	if rules := d.Rules(); len(rules) != 1 || rules[0].Name != "response-drill" {
+		t.Errorf("a domain without runbooks has rules %v, want that of drills alone", rules)
 	}
 }

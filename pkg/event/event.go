@@ -34,7 +34,7 @@ type Event struct {
 	Account string
 	Region  string
 	Time    time.Time
-	// Detail is a *Call, *Item, *Compliance, *Finding or *Other.
+	// Detail is a *Call, *Item, *Compliance, *Finding, *Canary or *Other.
 	Detail Detail
 
 	raw func() []byte
@@ -238,6 +238,9 @@ func decode(root gjson.Result, data []byte) (*Event, error) {
 }
 
 func decodeDetail(e *Event, detail gjson.Result) (Detail, error) {
+	if e.Source == DrillSource && e.DetailType == DrillType {
+		return decodeCanary(e, detail)
+	}
 	// Only AWS itself can send a source that begins with "aws.": PutEvents
 	// refuses it. An event that merely looks like CloudTrail's is another kind.
 	if !strings.HasPrefix(e.Source, "aws.") {

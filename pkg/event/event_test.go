@@ -103,6 +103,8 @@ func kind(d event.Detail) string {
 		return "compliance"
 	case *event.Finding:
 		return "finding"
+	case *event.Canary:
+		return "canary"
 	case *event.Other:
 		return "other"
 	}

@@ -45,6 +45,21 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// checkSource checks that an event is taken for nothing that its source can't send.
+func checkSource(t *testing.T, e *event.Event) {
+	t.Helper()
+	ok := strings.HasPrefix(e.Source, "aws.")
+	switch e.Detail.(type) {
+	case *event.Other:
+		ok = true
+	case *event.Canary:
+		ok = e.Source == event.DrillSource
+	}
+	if !ok {
+		t.Errorf("an event from %q is taken for a %T", e.Source, e.Detail)
+	}
+}
+
 // checkEvent checks what holds for every event that was decoded.
 func checkEvent(t *testing.T, e *event.Event) {
 	t.Helper()
@@ -60,16 +75,14 @@ func checkEvent(t *testing.T, e *event.Event) {
 	case *event.Finding:
 		accounts, named = append(accounts, d.Account), append(named, d.Region, d.Type, d.ID, d.Resource())
 		checkNamed(t, d)
-	case *event.Other:
+	case *event.Canary, *event.Other:
 		if e.Dismiss() == "" {
-			t.Error("an event of a kind that no control reads is a reason to look")
+			t.Errorf("an event of a kind that no control reads is a reason to look: %T", d)
 		}
 	default:
 		t.Errorf("the detail is a %T", d)
 	}
-	if _, known := e.Detail.(*event.Other); !known && !strings.HasPrefix(e.Source, "aws.") {
-		t.Errorf("an event from %q is taken for AWS's", e.Source)
-	}
+	checkSource(t, e)
 	for _, account := range accounts {
 		if len(account) != 12 || strings.Trim(account, "0123456789") != "" {
 			t.Errorf("account is %q", account)
