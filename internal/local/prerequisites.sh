@@ -64,6 +64,14 @@ for program in "$@"; do
 		mvn --version >/dev/null 2>&1 ||
 			miss "Maven" "apt-get install maven, dnf install maven, or https://maven.apache.org/download.cgi"
 		;;
+	node)
+		# jsii, in which CDK is written, runs in Node.js; npm brings CDK's command line.
+		want=20
+		have=$(node --version 2>/dev/null | sed 's/^v//')
+		at_least "${have:-0}" "$want" ||
+			miss "Node.js $want or newer${have:+ (this is $have)}" "https://nodejs.org/en/download, or your system's package nodejs"
+		command -v npm >/dev/null || miss "npm, which comes with Node.js" "https://nodejs.org/en/download, or your system's package npm"
+		;;
 	*)
 		command -v "$program" >/dev/null || miss "$program" "apt-get install $program"
 		;;

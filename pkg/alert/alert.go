@@ -90,6 +90,10 @@ type Alert struct {
 	// Commands are what an operator may want to do now, exactly as he types it.
 	Commands []Command `json:"commands,omitempty"`
 	Docs     string    `json:"docs,omitempty"`
+	// Version is that of the Snapback that tells it, and Baseline the SHA-256, in
+	// hexadecimal, of the baseline file that it has; empty where it needs none.
+	Version  string `json:"version,omitempty"`
+	Baseline string `json:"baseline,omitempty"`
 }
 
 // Change is one change, made or proposed. Of a runbook's step it is there also

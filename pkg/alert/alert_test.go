@@ -49,7 +49,13 @@ func published(outcome control.Outcome, edit func(*ledger.Case)) alert.Alert {
 	if edit != nil {
 		edit(c)
 	}
-	return alert.FromCase(c)
+	return deployed(alert.FromCase(c))
+}
+
+// deployed is an alert as a deployed function sends it.
+func deployed(a alert.Alert) alert.Alert {
+	a.Version, a.Baseline = "1.2.0", "3f2a9c41d07be58864a1f3d2c5b6e7980f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	return a
 }
 
 // end ends the steps that are to change something as those of a case of its
@@ -154,14 +160,19 @@ func stop(scope string, on bool, why string) ledger.Stop {
 // golden files.
 func alerts() map[string]alert.Alert {
 	all := fromCases()
-	all["limit-account"] = alert.FromLimit(usage(ledger.PerAccount, "222222222222", 50), control.High)
-	all["limit-control"] = alert.FromLimit(usage(ledger.PerControl, "s3-bucket-public-access", 200), control.High)
-	all["limit-threats"] = alert.FromLimit(usage(ledger.PerThreatAccount, "222222222222", 100), control.Critical)
-	all["stopped-organization"] = alert.FromStop(stop(ledger.Organization, true,
-		"Orders fail since 01:10; we suspect that a change of Snapback broke the queue of the shop."))
-	all["stopped-account"] = alert.FromStop(stop("222222222222", true, "migration"))
-	all["started"] = alert.FromStop(stop(ledger.Organization, false, "The shop was not the reason."))
-	all["refused"] = alert.Alert{
+	for name, s := range map[string]ledger.Stop{
+		"stopped-organization": stop(ledger.Organization, true, "Orders fail since 01:10; we suspect that a change of Snapback broke the queue of the shop."),
+		"stopped-account":      stop("222222222222", true, "migration"),
+		"started":              stop(ledger.Organization, false, "The shop was not the reason."),
+	} {
+		a := alert.FromStop(s)
+		a.Version = "1.2.0" // the command line has no baseline
+		all[name] = a
+	}
+	all["limit-account"] = deployed(alert.FromLimit(usage(ledger.PerAccount, "222222222222", 50), control.High))
+	all["limit-control"] = deployed(alert.FromLimit(usage(ledger.PerControl, "s3-bucket-public-access", 200), control.High))
+	all["limit-threats"] = deployed(alert.FromLimit(usage(ledger.PerThreatAccount, "222222222222", 100), control.Critical))
+	all["refused"] = deployed(alert.Alert{
 		Schema: alert.Schema, ID: "00001009-5e1f-4c0a-9b1d-000000001009-refused", Outcome: control.Refused, Severity: control.High,
 		Reason:  "The event came from the bus of account 222222222222 but tells of account 333333333333.",
 		Account: "222222222222", Region: "us-east-1", Actor: alice(), Changes: []alert.Change{},
@@ -170,19 +181,19 @@ func alerts() map[string]alert.Alert {
 			Name: "DeleteBucketPublicAccessBlock", Account: "222222222222", Region: "us-east-1",
 			Time: time.Date(2026, 11, 22, 1, 0, 0, 0, time.UTC),
 		},
-	}
-	all["refused-malformed"] = alert.Alert{
+	})
+	all["refused-malformed"] = deployed(alert.Alert{
 		Schema: alert.Schema, ID: "message-1-refused", Outcome: control.Refused, Severity: control.High,
 		Reason:  `event field "account" is missing or no text: an EventBridge event always has it`,
 		Changes: []alert.Change{}, Event: ledger.Event{ID: "message-1"},
-	}
+	})
 	held := all["failed"] // as the engine writes it if it can't read the gates: there is no case
-	all["held-gates-unreadable"] = alert.Alert{
+	all["held-gates-unreadable"] = deployed(alert.Alert{
 		Schema: alert.Schema, ID: held.Event.ID + "-s3-bucket-public-access-held", Outcome: control.Held, Severity: held.Severity,
 		Reason: held.Reason, Error: "DynamoDB BatchGetItem: AccessDeniedException: not authorized to perform: dynamodb:BatchGetItem",
 		Mode: held.Mode, Control: held.Control, Target: held.Target, ARN: held.ARN, Account: held.Account, Region: held.Region,
 		Event: held.Event, Actor: held.Actor, Changes: []alert.Change{},
-	}
+	})
 	return all
 }
 
@@ -591,7 +602,7 @@ func TestOnlyWhatDiffersIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := change("{}", string(after))
-		if len(got) != 15 || got[13] != "  n: not set -> 13\n" || got[14] != "  … and 12 more fields\n" {
+		if len(got) != 14 || got[12] != "  m: not set -> 12\n" || got[13] != "  … and 13 more fields\n" {
 			t.Errorf("got %q", got)
 		}
 	})

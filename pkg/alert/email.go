@@ -26,7 +26,7 @@ type paragraph struct {
 
 // Text is the e-mail's body: what happened and is it mended; what GuardDuty
 // found; which resource; who and when; what was changed; what to do; where to
-// read on. It has at most 40 lines, wrapped for a phone, commands and names left
+// read on; which Snapback tells it. It has at most 40 lines, wrapped for a phone, commands and names left
 // whole so that they can be copied. A line that begins at its left edge is
 // Snapback's own: whatever comes from outside follows a label or is indented.
 func (a Alert) Text() string {
@@ -44,7 +44,7 @@ func (a Alert) Text() string {
 		paragraph{a.found, []int{2, 2, 5}},
 		paragraph{a.where, []int{maxLines}},
 		paragraph{a.who, []int{who}},
-		paragraph{a.rounds, []int{10}},
+		paragraph{a.rounds, []int{9}},
 		paragraph{a.changed, []int{changed, open, all}},
 		paragraph{a.commands, []int{maxLines}},
 	)
@@ -341,7 +341,7 @@ func last(lines []string, most int) []string {
 	return append([]string{fmt.Sprintf("  … %d earlier rounds", left)}, lines[left:]...)
 }
 
-// commands are the lines on what to do, and where to read on.
+// commands are the lines on what to do, where to read on, and what tells it all.
 func (a Alert) commands(int) []string {
 	var lines []string
 	if advice := a.kind().advice; advice != "" {
@@ -350,7 +350,23 @@ func (a Alert) commands(int) []string {
 	for _, c := range a.Commands {
 		lines = append(lines, a.purpose(c.Label), c.Run)
 	}
-	return append(lines, "Docs      "+a.docs())
+	lines = append(lines, "Docs      "+a.docs())
+	if from := a.from(); from != "" {
+		lines = append(lines, "Snapback  "+from)
+	}
+	return lines
+}
+
+// from is what tells the alert: which version, and with which baseline file.
+func (a Alert) from() string {
+	var parts []string
+	if a.Version != "" {
+		parts = append(parts, clean(a.Version, maxName))
+	}
+	if a.Baseline != "" {
+		parts = append(parts, "baseline "+clean(control.ShortDigest(a.Baseline), maxWord))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // docs is where to read on.

@@ -74,10 +74,10 @@ func attacked(t *rapid.T) alert.Alert {
 	switch rapid.IntRange(0, 9).Draw(t, "no case") {
 	case 0:
 		scope := rapid.SampledFrom([]string{ledger.Organization, "222222222222"}).Draw(t, "scope")
-		return alert.FromStop(ledger.Stop{Scope: scope, On: rapid.Bool().Draw(t, "on"), Why: text("why"), By: by, At: at("at")})
+		return deployed(alert.FromStop(ledger.Stop{Scope: scope, On: rapid.Bool().Draw(t, "on"), Why: text("why"), By: by, At: at("at")}))
 	case 1:
 		scope := rapid.SampledFrom([]ledger.Scope{ledger.PerAccount, ledger.PerControl, ledger.PerThreatAccount}).Draw(t, "scope")
-		return alert.FromLimit(ledger.Usage{Limit: ledger.Limit{Scope: scope, Of: text("of"), Max: 50}, Hour: at("hour")}, control.High)
+		return deployed(alert.FromLimit(ledger.Usage{Limit: ledger.Limit{Scope: scope, Of: text("of"), Max: 50}, Hour: at("hour")}, control.High))
 	}
 	c := &ledger.Case{
 		ID: "20261122-7k3m9x2q", Control: "s3-bucket-public-access", Severity: control.High, Mode: "enforce",
@@ -129,7 +129,7 @@ func attacked(t *rapid.T) alert.Alert {
 	if c.Threat() && rapid.Bool().Draw(t, "told") {
 		c.Target.Type, c.Drill = control.TypeFinding, rapid.Bool().Draw(t, "drill")
 	}
-	a := alert.FromCase(c)
+	a := deployed(alert.FromCase(c))
 	if rapid.IntRange(0, 4).Draw(t, "literal") == 0 {
 		a.Case, a.Target, a.Docs, a.Control, a.Commands = "", nil, "", "", nil
 	}
@@ -163,7 +163,7 @@ var ours = regexp.MustCompile(`^(` + strings.Join([]string{
 	`(It waits for an answer|The resource is exempt) until [0-9 :-]{19} UTC\.$`, `Until [0-9 :-]{19} UTC it is only told of\.$`,
 	`(This change|Once made, this change|A part of this) can't be undone\.$`,
 	`Some of it could not be put back: see below\.$`, `GuardDuty tells of it by findings of \d+ types\.$`,
-	`(Resource|Account|Control|Who|When|Event|Approved|Released|Retried|Undone|Stopped|Started|Docs)  `, `(Finding|Remote|Ports|Runbook)  `,
+	`(Resource|Account|Control|Who|When|Event|Approved|Released|Retried|Undone|Stopped|Started|Docs|Snapback)  `, `(Finding|Remote|Ports|Runbook)  `,
 	`Snapback stepped in (once|\d+ times), against:$`,
 	`(Changed|Would change|Tried to change|Put back|Found|Looked at)( \([a-z-]+\):?|, step by step:)$`,
 	`(To [a-zA-Z ]+|If the resource should be as it is, exempt it):$`,
@@ -188,7 +188,7 @@ func checkEMail(t tester, a alert.Alert) {
 			t.Fatal(fmt.Sprintf("character %U:\n%q", r, text))
 		}
 	}
-	if n := strings.Count(text, "://"); n > 1 || n == 1 && !strings.HasPrefix(lines[len(lines)-1], "Docs      https://github.com/snapback-aws/") {
+	if n := strings.Count(text, "://"); n > 1 || n == 1 && !slices.ContainsFunc(lines, linksDocs) {
 		t.Errorf("there is an address besides that of the docs:\n%s", text)
 	}
 	var runs []string
@@ -201,6 +201,10 @@ func checkEMail(t tester, a alert.Alert) {
 	for _, line := range lines {
 		checkLine(t, line, runs)
 	}
+}
+
+func linksDocs(line string) bool {
+	return strings.HasPrefix(line, "Docs      https://github.com/snapback-aws/")
 }
 
 // checkLine checks a line of an e-mail with these commands.

@@ -149,7 +149,7 @@ func again(c *ledger.Case) { c.Findings = append(c.Findings, exfiltration()) }
 func fromThreats() map[string]alert.Alert {
 	all := map[string]alert.Alert{}
 	for name, c := range threats() {
-		all[name] = alert.FromCase(c)
+		all[name] = deployed(alert.FromCase(c))
 	}
 	return all
 }
@@ -378,10 +378,10 @@ func crowded(interfaces string) (a alert.Alert, left []string) {
 	for _, id := range interfaces {
 		left = append(left, strings.Replace(kept, "abcdef2", "abcde0"+string(id), 1))
 	}
-	return alert.FromCase(contained(control.Partial, each(partly, again, func(c *ledger.Case) {
+	return deployed(alert.FromCase(contained(control.Partial, each(partly, again, func(c *ledger.Case) {
 		c.Steps[2].Left = left
 		c.Findings[0].Remotes = slices.Repeat([]string{"2001:db8:1111:2222:3333:4444:5555:6666", "203.0.113.1"}, 10)
-	}))), left
+	})))), left
 }
 
 // has reports whether an e-mail has a sentence, wherever it is wrapped.
@@ -401,8 +401,8 @@ func TestWhatIsLeftOpenIsToldBeforeAnythingElse(t *testing.T) {
 
 func TestWhatIsLeftOpenIsCountedWhereItDoesNotFit(t *testing.T) {
 	a, left := crowded("0123456789abcdef")
-	shown := slices.DeleteFunc(left, func(s string) bool { return !has(a, s) })
-	if want := fmt.Sprintf("    … and %d more left open: the case has them\n", 16-len(shown)); len(shown) < 4 || !strings.Contains(a.Text(), want) {
+	shown := slices.DeleteFunc(slices.Clone(left), func(s string) bool { return !has(a, s) })
+	if want := fmt.Sprintf("    … and %d more left open: the case has them\n", 16-len(shown)); len(shown) < 3 || !strings.Contains(a.Text(), want) {
 		t.Errorf("%d of 16 are shown, and the e-mail lacks %q:\n%s", len(shown), want, a.Text())
 	}
 	checkEMail(t, a)

@@ -138,7 +138,7 @@ func TestAlertOfNoAccountHasNoAttributeForIt(t *testing.T) {
 	}
 }
 
-func TestEverySubscriberIsToldWhereToReadOn(t *testing.T) {
+func TestEverySubscriberIsToldWhereToReadOnAndWhatTellsHim(t *testing.T) {
 	for name, a := range alerts() {
 		p, err := publish(t, a, http.StatusOK)
 		if err != nil {
@@ -148,9 +148,21 @@ func TestEverySubscriberIsToldWhereToReadOn(t *testing.T) {
 		if err := json.Unmarshal([]byte(p.bodies["default"]), &body); err != nil {
 			t.Fatal(err)
 		}
-		if body.Docs == "" || !strings.HasSuffix(p.bodies["email"], "\nDocs      "+body.Docs+"\n") {
-			t.Errorf("%s: the JSON names %q, the e-mail is\n%s", name, body.Docs, p.bodies["email"])
+		from := body.Version
+		if body.Outcome != alert.Stopped && body.Outcome != alert.Started {
+			from += ", baseline " + body.Baseline[:12]
 		}
+		if body.Docs == "" || !strings.HasSuffix(p.bodies["email"], "\nDocs      "+body.Docs+"\nSnapback  "+from+"\n") {
+			t.Errorf("%s: the JSON names %q, told by %q; the e-mail is\n%s", name, body.Docs, from, p.bodies["email"])
+		}
+	}
+}
+
+func TestAlertThatDoesNotSayWhatTellsItEndsWithTheDocs(t *testing.T) {
+	a := published(control.Remediated, nil)
+	a.Version, a.Baseline = "", ""
+	if !strings.HasSuffix(a.Text(), "\nDocs      "+a.Docs+"\n") {
+		t.Errorf("the e-mail is\n%s", a.Text())
 	}
 }
 
@@ -245,7 +257,7 @@ func TestManyChangesFitAMessage(t *testing.T) {
 	if n := p.size(); n > maxSNS {
 		t.Errorf("the message has %d bytes, the limit is %d", n, maxSNS)
 	}
-	if !strings.Contains(p.bodies["email"], "… and 35 more changes\n") {
+	if !strings.Contains(p.bodies["email"], "… and 36 more changes\n") {
 		t.Errorf("the e-mail does not say that there are more:\n%s", p.bodies["email"])
 	}
 }

@@ -15,9 +15,10 @@ import (
 const checksAtOnce = 8
 
 // Check tells whether the function can do its work: read the ledger, and assume
-// its role in each of the accounts. It changes nothing.
+// its role in each of the accounts; and which version it is, with which baseline.
+// It changes nothing.
 func (e *Engine) Check(ctx context.Context, accounts []string) Answer {
-	return answer(ctx, func(ctx context.Context) (Answer, error) {
+	a := answer(ctx, func(ctx context.Context) (Answer, error) {
 		var faults []string
 		if err := e.checkLedger(ctx); err != nil {
 			faults = append(faults, cloud.Reason(err))
@@ -43,6 +44,8 @@ func (e *Engine) Check(ctx context.Context, accounts []string) Answer {
 		}
 		return done("the ledger can be read; accounts that can be entered: %d", len(accounts))
 	})
+	a.Version, a.Baseline = e.Version, e.Baseline.Digest
+	return a
 }
 
 // checkLedger reads the gates of a resource that does not exist.

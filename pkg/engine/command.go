@@ -70,6 +70,10 @@ type Answer struct {
 	Exemption *ledger.Exemption `json:"exemption,omitempty"`
 	// Notes are what else there is to tell, a line each.
 	Notes []string `json:"notes,omitempty"`
+	// Version and Baseline are the function's version and the SHA-256 of its
+	// baseline file. Only a check asks for them.
+	Version  string `json:"version,omitempty"`
+	Baseline string `json:"baseline,omitempty"`
 	// Calls are the AWS calls that were made.
 	Calls []string `json:"calls"`
 }

@@ -29,6 +29,8 @@ type Engine struct {
 	Facts    *facts.Facts
 	Ledger   *ledger.Ledger
 	Alerts   *alert.Topic
+	// Version is that of this Snapback: alerts and the answer to a check name it.
+	Version string
 }
 
 // Result is how an event ended for one control and target. Its JSON is what

@@ -39,6 +39,9 @@ func TestViolationIsChangedVerifiedRecordedAndAlerted(t *testing.T) {
 	if a.Outcome != control.Remediated || a.Case != c.ID || a.Subject != "Snapback REMEDIATED: s3-bucket-public-access example-reports in 222222222222" {
 		t.Errorf("the alert does not tell of the case: %+v", a)
 	}
+	if a.Baseline != s.engine.Baseline.Digest {
+		t.Errorf("the alert names the baseline %s, and %s decided", a.Baseline, s.engine.Baseline.Digest)
+	}
 	want := map[string]string{
 		"outcome": "remediated", "severity": "HIGH", "account": local.MemberAccount, "region": "us-east-1", "control": "s3-bucket-public-access",
 	}

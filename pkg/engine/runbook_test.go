@@ -90,7 +90,7 @@ func (h *house) rebuild(more ...string) *engine.Engine {
 	cfg.HTTPClient = h.faults
 	return &engine.Engine{
 		Runbooks: domain.Runbooks, Baseline: b, Sessions: cloud.NewSessions(cfg, "snapback-houses", "houses"),
-		Facts: facts.New(cfg), Ledger: h.hub.LedgerVia(h.faults), Alerts: alert.NewTopic(cfg, h.hub.Topic),
+		Facts: facts.New(cfg), Ledger: h.hub.LedgerVia(h.faults), Alerts: alert.NewTopic(cfg, h.hub.Topic), Version: version,
 	}
 }
 

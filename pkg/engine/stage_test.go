@@ -56,6 +56,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// version is that of every engine.
+const version = "1.2.0-test"
+
 // manyRounds lets a test break the same bucket again and again.
 const manyRounds = "limits: {rounds-per-resource: 50}"
 
@@ -104,7 +107,7 @@ func (s *stage) newEngine(mode string, more ...string) *engine.Engine {
 	cfg.HTTPClient = s.faults
 	return &engine.Engine{
 		Controls: domain.Controls, Baseline: b, Sessions: cloud.NewSessions(cfg, "snapback-storage", "storage"),
-		Facts: facts.New(cfg), Ledger: s.hub.LedgerVia(s.faults), Alerts: alert.NewTopic(cfg, s.hub.Topic),
+		Facts: facts.New(cfg), Ledger: s.hub.LedgerVia(s.faults), Alerts: alert.NewTopic(cfg, s.hub.Topic), Version: version,
 	}
 }
 
@@ -251,10 +254,17 @@ func one(t *testing.T, results []engine.Result) engine.Result {
 	return results[0]
 }
 
+// alerts takes what the operators were told: always with the engine's version
+// and the digest of its baseline.
 func (s *stage) alerts() []local.Alert {
 	s.t.Helper()
 	alerts, err := s.hub.Alerts(s.t.Context())
 	must(s.t, err)
+	for _, a := range alerts {
+		if a.Version != version || len(a.Baseline) != 64 {
+			s.t.Errorf("the alert %q names version %q and baseline %q", a.Subject, a.Version, a.Baseline)
+		}
+	}
 	return alerts
 }
 

@@ -336,12 +336,13 @@ func (w *walk) settle(ctx context.Context, c *ledger.Case) error {
 }
 
 // tell sends an alert to where the baseline wants it, and reports whether that
-// is anywhere.
+// is anywhere. Every alert of an engine is sent here.
 func (e *Engine) tell(ctx context.Context, a alert.Alert) (told bool, err error) {
 	to, send := e.Baseline.Topic(a.Outcome, a.Severity)
 	if !send {
 		return false, nil
 	}
+	a.Version, a.Baseline = e.Version, e.Baseline.Digest
 	return true, e.Alerts.Publish(ctx, to, a)
 }
 

@@ -6,6 +6,7 @@
 package function
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,8 @@ type Config struct {
 	Topic    string // SNAPBACK_TOPIC: ARN of the SNS topic for alerts
 	Role     string // SNAPBACK_ROLE: name of the role to assume in each member account
 	Baseline string // SNAPBACK_BASELINE: the baseline file; default baseline.yaml beside the binary
+	Digest   string // SNAPBACK_BASELINE_DIGEST: the SHA-256 that the file must have, in hexadecimal; empty: any
+	Version  string // SNAPBACK_VERSION: that of this Snapback; default dev
 }
 
 // ReadConfig reads the configuration. Everything that is missing or malformed
@@ -46,6 +49,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	c := Config{
 		Table: getenv("SNAPBACK_TABLE"), Topic: getenv("SNAPBACK_TOPIC"),
 		Role: getenv("SNAPBACK_ROLE"), Baseline: getenv("SNAPBACK_BASELINE"),
+		Digest: getenv("SNAPBACK_BASELINE_DIGEST"), Version: cmp.Or(getenv("SNAPBACK_VERSION"), "dev"),
 	}
 	if c.Baseline == "" {
 		c.Baseline = filepath.Join(getenv("LAMBDA_TASK_ROOT"), "baseline.yaml")
@@ -72,6 +76,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 // Function is one domain's function: everything that is built once.
 type Function struct {
 	engine *engine.Engine
+	drills *ledger.Drills
 	config aws.Config
 	domain string
 	log    *slog.Logger
@@ -88,6 +93,10 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 	if b == nil {
 		return nil, problems
 	}
+	if c.Digest != "" && c.Digest != b.Digest {
+		return nil, fmt.Errorf("the baseline %s is not the one that was deployed: its SHA-256 is %s, and SNAPBACK_BASELINE_DIGEST says %s: deploy again",
+			c.Baseline, b.Digest, c.Digest)
+	}
 	cfg, err := cloud.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -101,7 +110,9 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 			Facts:    facts.New(cfg),
 			Ledger:   ledger.New(cfg, c.Table),
 			Alerts:   alert.NewTopic(cfg, c.Topic),
+			Version:  c.Version,
 		},
+		drills: ledger.NewDrills(ledger.New(cfg, c.Table)),
 		config: cfg,
 		domain: domain.Name,
 		log:    log,
@@ -174,9 +185,12 @@ func (f *Function) handle(ctx context.Context, message events.SQSMessage) (done 
 			done = false
 		}
 	}()
+	if ofDrill(message) {
+		return f.drill(ctx, message)
+	}
 	done = true
-	for _, r := range f.engine.HandleJSON(ctx, message.MessageId, []byte(message.Body)) {
-		f.report(r)
+	for i, r := range f.engine.HandleJSON(ctx, message.MessageId, []byte(message.Body)) {
+		f.report(r, i == 0)
 		done = done && r.Retry == nil
 	}
 	return done

@@ -2,6 +2,8 @@ package function_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -393,13 +395,47 @@ func TestFaultyBaselineIsNamedWithItsPlace(t *testing.T) {
 	}
 }
 
+func TestOnlyTheBaselineThatWasDeployedIsTaken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "baseline.yaml")
+	must(t, os.WriteFile(file, []byte(enforced), 0o600))
+	sum := sha256.Sum256([]byte(enforced))
+	digest := hex.EncodeToString(sum[:])
+	t.Setenv("AWS_REGION", local.Region)
+	for _, deployed := range []string{"", digest} {
+		if _, err := function.New(t.Context(), function.Config{Baseline: file, Digest: deployed}, storage.Domain(), slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("digest %q: %v", deployed, err)
+		}
+	}
+	env := []string{
+		"AWS_REGION=us-east-1", "SNAPBACK_TABLE=t", "SNAPBACK_TOPIC=arn:aws:sns:us-east-1:111111111111:a", "SNAPBACK_ROLE=r",
+		"SNAPBACK_BASELINE=" + file, "SNAPBACK_BASELINE_DIGEST=" + digest[1:] + "0",
+	}
+	f, err := local.StartFunction(t.Context(), local.FunctionOptions{Binary: binary, Env: env})
+	must(t, err)
+	t.Cleanup(f.Close)
+	if _, err := f.Invoke(t.Context(), []byte(`{"Records":[]}`)); err == nil {
+		t.Fatal("it started")
+	}
+	for _, want := range []string{"the function does not start", file, digest, digest[1:] + "0", "deploy again"} {
+		if !strings.Contains(f.Logs(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, f.Logs())
+		}
+	}
+}
+
 func TestConfigurationIsReadFromTheEnvironment(t *testing.T) {
 	env := map[string]string{
 		"SNAPBACK_TABLE": "t", "SNAPBACK_TOPIC": "arn:aws:sns:us-east-1:111111111111:a", "SNAPBACK_ROLE": "r", "LAMBDA_TASK_ROOT": "/var/task",
 	}
 	c, err := function.ReadConfig(func(name string) string { return env[name] })
 	must(t, err)
-	if want := (function.Config{Table: "t", Topic: env["SNAPBACK_TOPIC"], Role: "r", Baseline: "/var/task/baseline.yaml"}); c != want {
+	want := function.Config{Table: "t", Topic: env["SNAPBACK_TOPIC"], Role: "r", Baseline: "/var/task/baseline.yaml", Version: "dev"}
+	if c != want {
 		t.Errorf("got %+v", c)
+	}
+	env["SNAPBACK_VERSION"], env["SNAPBACK_BASELINE_DIGEST"] = "1.2.0", "3f2a"
+	want.Version, want.Digest = "1.2.0", "3f2a"
+	if c, err = function.ReadConfig(func(name string) string { return env[name] }); err != nil || c != want {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }

@@ -12,10 +12,9 @@ import (
 // namespace is where the function's metrics appear in CloudWatch.
 const namespace = "Snapback"
 
-// report writes the outcome line, which CloudWatch Logs also reads as metrics
-// (embedded metric format): Outcomes by domain, control and outcome, and for
-// violations that were changed away the milliseconds from event to contained.
-func (f *Function) report(r engine.Result) {
+// report writes the outcome line of a result, which CloudWatch Logs also reads as
+// metrics; first says that it is the first one of its event.
+func (f *Function) report(r engine.Result, first bool) {
 	level := slog.LevelInfo
 	switch {
 	case r.Retry != nil:
@@ -30,7 +29,6 @@ func (f *Function) report(r engine.Result) {
 		slog.String("event", r.Event),
 		slog.String("reason", r.Reason),
 		slog.Any("calls", r.Calls),
-		slog.Int("Outcomes", 1),
 	}
 	if r.Target != nil {
 		attrs = append(attrs, slog.String("account", r.Target.Account), slog.String("region", r.Target.Region),
@@ -42,12 +40,33 @@ func (f *Function) report(r engine.Result) {
 	if r.Retry != nil {
 		attrs = append(attrs, slog.Bool("retry", true))
 	}
-	metrics := []metric{{"Outcomes", "Count"}}
+	f.log.LogAttrs(context.Background(), level, "outcome", append(attrs, metrics(r, first)...)...)
+}
+
+// metrics are the members of an outcome line that are read as metrics: Outcomes
+// and, for violations that were changed away, ContainedAfter, the milliseconds
+// from event to contained. Both are counted by domain, control and outcome, for
+// graphs, and by outcome alone, for alarms, which can't watch what a search finds
+// (CloudWatch user guide, "Using search expressions in graphs"). The first result
+// of an event is also counted as one of Events, without dimensions, so that it is
+// noticed if no event comes any more.
+func metrics(r engine.Result, first bool) []slog.Attr {
+	outcomes := directive{
+		Namespace:  namespace,
+		Dimensions: [][]string{{"domain", "control", "outcome"}, {"outcome"}},
+		Metrics:    []metric{{"Outcomes", "Count"}},
+	}
+	attrs := []slog.Attr{slog.Int("Outcomes", 1)}
 	if !r.Contained.IsZero() {
 		attrs = append(attrs, slog.Int64("ContainedAfter", r.Contained.Sub(r.EventTime).Milliseconds()))
-		metrics = append(metrics, metric{"ContainedAfter", "Milliseconds"})
+		outcomes.Metrics = append(outcomes.Metrics, metric{"ContainedAfter", "Milliseconds"})
 	}
-	f.log.LogAttrs(context.Background(), level, "outcome", append(attrs, slog.Any("_aws", embedded(metrics)))...)
+	all := []directive{outcomes}
+	if first {
+		attrs = append(attrs, slog.Int("Events", 1))
+		all = append(all, directive{Namespace: namespace, Dimensions: [][]string{{}}, Metrics: []metric{{"Events", "Count"}}})
+	}
+	return append(attrs, slog.Any("_aws", embedded{Timestamp: time.Now().UnixMilli(), CloudWatchMetrics: all}))
 }
 
 func orNone(s string) string {
@@ -57,20 +76,23 @@ func orNone(s string) string {
 	return s
 }
 
+// embedded is the _aws member of the embedded metric format, which names members
+// beside it. Source: CloudWatch user guide, "Specification: Embedded metric
+// format".
+type embedded struct {
+	Timestamp         int64
+	CloudWatchMetrics []directive
+}
+
+// directive is some metrics, each counted once by every set of dimensions. A set
+// may be empty.
+type directive struct {
+	Namespace  string
+	Dimensions [][]string
+	Metrics    []metric
+}
+
 type metric struct {
 	Name string
 	Unit string
-}
-
-// embedded is the _aws member of the embedded metric format. Source: CloudWatch
-// user guide, Specification: Embedded metric format.
-func embedded(metrics []metric) any {
-	return map[string]any{
-		"Timestamp": time.Now().UnixMilli(),
-		"CloudWatchMetrics": []map[string]any{{
-			"Namespace":  namespace,
-			"Dimensions": [][]string{{"domain", "control", "outcome"}},
-			"Metrics":    metrics,
-		}},
-	}
 }

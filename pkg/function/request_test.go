@@ -1,6 +1,8 @@
 package function_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -103,6 +105,7 @@ func TestProofIsGoodForOneCommandAlone(t *testing.T) {
 
 func TestWhatIsNoCommandIsRefusedWithASentence(t *testing.T) {
 	s := newStage(t, false)
+	s.env = append(s.env, "SNAPBACK_VERSION=1.2.0")
 	f := s.start(0)
 	for payload, reason := range map[string]string{
 		`{"command":5}`:                  "this is no command",
@@ -117,5 +120,7 @@ func TestWhatIsNoCommandIsRefusedWithASentence(t *testing.T) {
 	}
 	if a := s.send(f, function.Request{Command: function.Check, Accounts: []string{local.MemberAccount}}); a.Verdict != engine.Done || !strings.Contains(a.Reason, "accounts that can be entered: 1") {
 		t.Errorf("check: %+v", a)
+	} else if sum := sha256.Sum256([]byte(enforced)); a.Version != "1.2.0" || a.Baseline != hex.EncodeToString(sum[:]) {
+		t.Errorf("the check says version %q and baseline %q", a.Version, a.Baseline)
 	}
 }

@@ -17,6 +17,8 @@
 //	stop                            organization       the kill switch of the organization, on or off (Stop)
 //	stop                            <acct>             that of one account
 //	stop-log                        <time> <scope>     every change of a kill switch
+//	drills                          <time> <drill>     a drill that was begun
+//	drill#<drill>#<domain>          <acct>/<rgn>       when the drill's canary from there came to the domain's function (Canary)
 //
 // A target has at most one worker at a time, whichever control it works for.
 // Its lease ends by itself, so the case of a killed worker can be taken over;
@@ -30,11 +32,17 @@
 // finds very many violations at once: transactions that meet there cancel each
 // other and are sent again; once the limit is reached it is only read.
 //
+// A drill's canaries have a partition for each domain: a thousand accounts in
+// seventeen Regions send more within its minute than one partition takes, of
+// 1,000 writes a second. Source: DynamoDB developer guide, "Designing partition
+// keys". Drills and canaries go after two days.
+//
 // # Access patterns
 //
 //	a case by its ID                 GetItem       case#<case>
 //	the gates before a change        BatchGetItem  lock, control#<id>, exemption, both kill switches and the limits' counters
 //	exemptions, kill switches        Query         their partitions
+//	drills, their canaries           Query         their partitions
 //	cases of a target, by time       Query         index by-target   (target, opened)
 //	cases of an account, by time     Query         index by-account  (account, opened)
 //	cases of a day                   Query         index by-day      (day, opened)

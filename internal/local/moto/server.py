@@ -1,19 +1,27 @@
-"""Starts moto's server with the permissions boundary of IAM users, and with some
-of AWS's own policies.
+"""Starts moto's server with the permissions boundary of IAM users, with some of
+AWS's own policies, and with events that arrive on another bus as they were sent.
 
 moto 5.2.5 lacks PutUserPermissionsBoundary and DeleteUserPermissionsBoundary,
 and takes no notice of the boundary that CreateUser is given. This stand-in
 answers these two calls and adds the boundary to CreateUser, GetUser and
 GetAccountAuthorizationDetails; all else is moto's own. As in moto altogether,
 a boundary is kept and told, and not enforced.
+
+moto sends an event to the bus of another account or Region as a new one of that
+account and Region, leaves the account out where it hands one to a queue, and takes
+no notice of a rule's state. EventBridge keeps the event's id, account, Region and
+time, forwards none a second time, and matches nothing with a rule that is disabled.
+And in a template of CloudFormation, a reference to a bus is its name.
 """
 
 import sys
+from copy import copy, deepcopy
 from functools import cache
 from json import loads
 
 from moto.core.responses import EmptyResult
 from moto.core.serialize import never_return
+from moto.events.models import EventBus, Rule, events_backends
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import AWSManagedPolicy, IAMBackend, User
@@ -77,6 +85,33 @@ def permissions_boundary(self):
     }
 
 
+send_to_targets = Rule.send_to_targets
+
+
+def is_bus(target):
+    return ":event-bus/" in target["Arn"]
+
+
+def send(self, event, _transform_input=True):
+    if self.state == "DISABLED" or not self.event_pattern.matches_event(event):
+        return
+    for target in self.targets:
+        if not is_bus(target):
+            near = copy(self)
+            near.targets = [target]
+            # moto transforms what has no transformer too, and loses the account.
+            send_to_targets(near, deepcopy(event), "InputTransformer" in target)
+    for target in filter(is_bus, self.targets):
+        _, _, _, region, account, name = target["Arn"].split(":", 5)
+        bus = events_backends[account][region].describe_event_bus(name.split("/")[-1])
+        for rule in bus.rules.values():
+            last = copy(rule)
+            last.targets = [t for t in rule.targets if not is_bus(t)]
+            send(last, event)
+
+
+Rule.send_to_targets = send
+EventBus.physical_resource_id = property(lambda self: self.name)
 IAMBackend._init_aws_policies = init_aws_policies
 User.permissions_boundary_arn = None
 User.permissions_boundary = property(permissions_boundary)
