@@ -7,12 +7,14 @@ SHELL := /bin/sh
 
 # The pins. Those of Python and Java are in internal/local.
 SAM_CLI       := 1.170.0
+AWS_CDK       := 2.1148.1
 GOLANGCI_LINT := 2.15.0
 GOVULNCHECK   := 1.8.0
 MOTO          := $(shell sed -n 's/^moto==//p' internal/local/requirements.txt)
 
 TOOLS := $(CURDIR)/.tools
 BIN   := $(TOOLS)/bin
+CDK   := $(TOOLS)/cdk/node_modules/.bin/cdk --app build/cdk
 STAMP := .tools/stamps
 PIP   := $(TOOLS)/venv/bin/python -m pip --quiet --disable-pip-version-check
 
@@ -30,7 +32,7 @@ RACE := $(addprefix ./,$(wildcard pkg/cloud pkg/engine pkg/ledger))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: need-demo tools build-local ## see Snapback at work on a local AWS: no account, no Docker
@@ -78,6 +80,7 @@ build-local: need-build
 	go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/snapback ./cmd/snapback
 build-arm64: need-build
 	@$(call functions,arm64,arm64)
+	@go run ./internal/pack build/arm64
 
 # functions builds every function into build/$(1) for the architecture $(2).
 functions = set -e; for domain in $(DOMAINS); do \
@@ -87,6 +90,31 @@ functions = set -e; for domain in $(DOMAINS); do \
 		-tags lambda.norpc -ldflags '-s -w' -o $$out/bootstrap ./functions/$$domain; \
 	cp baseline.yaml $$out/; \
 done
+
+# Deploying. What is synthesized is deployed, from build/cdk: the command line of
+# CDK makes nothing anew. It asks before roles get more rights than they had.
+
+.PHONY: synth
+synth: need-synth build-arm64 ## make the CloudFormation templates from baseline.yaml in build/cdk (no AWS account needed)
+	@SNAPBACK_VERSION=$(VERSION) go run ./infra
+
+.PHONY: diff deploy deploy-management deploy-guardrails
+diff: synth deploy-tools ## show what a deployment would change in the hub account
+	$(CDK) diff snapback-ledger snapback-hub
+deploy: synth deploy-tools ## deploy the hub, and with it the members (credentials of the hub account)
+	$(CDK) deploy snapback-ledger snapback-hub
+deploy-management: synth deploy-tools ## deploy the member stack to the management account, which StackSets do not reach (its credentials)
+	$(CDK) deploy 'snapback-member-*'
+deploy-guardrails: synth deploy-tools ## deploy the service control policies of the baseline (credentials of the management account)
+	$(CDK) deploy snapback-guardrails
+
+.PHONY: destroy destroy-management destroy-guardrails
+destroy: synth deploy-tools ## remove the hub and the members; the ledger stays (credentials of the hub account)
+	$(CDK) destroy snapback-hub
+destroy-management: synth deploy-tools ## remove the member stack from the management account (its credentials)
+	$(CDK) destroy 'snapback-member-*'
+destroy-guardrails: synth deploy-tools ## remove the service control policies (credentials of the management account)
+	$(CDK) destroy snapback-guardrails
 
 .PHONY: bench
 bench: need-demo tools build-local ## measure: benchmarks, and the way of an event end to end
@@ -115,18 +143,21 @@ clean: ## remove what was built (the tools stay; rm -rf .tools removes them)
 
 # What can't be installed here is checked before anything starts.
 
-.PHONY: need-build need-demo need-test need-verify
+.PHONY: need-build need-demo need-test need-verify need-synth
 need-build:
 	@internal/local/prerequisites.sh go
 need-demo:
 	@internal/local/prerequisites.sh linux go python3
 need-test:
-	@internal/local/prerequisites.sh linux go python3 java mvn
+	@internal/local/prerequisites.sh linux go python3 java mvn node
+need-synth:
+	@internal/local/prerequisites.sh go node
 need-verify:
 	@internal/local/prerequisites.sh go git
 tools $(STAMP)/moto-$(MOTO) $(STAMP)/rie-$(SAM_CLI): | need-demo
 test-tools $(STAMP)/java: | need-test
 lint-tools $(STAMP)/golangci-lint-$(GOLANGCI_LINT) $(STAMP)/govulncheck-$(GOVULNCHECK): | need-verify
+deploy-tools $(STAMP)/cdk-$(AWS_CDK): | need-synth
 build-local build-arm64: | need-build
 
 # The tools. A stamp named after a version says that this version is installed;
@@ -137,6 +168,9 @@ tools: $(STAMP)/moto-$(MOTO) $(STAMP)/rie-$(SAM_CLI) ## install what the demo ne
 
 .PHONY: test-tools
 test-tools: $(STAMP)/java ## install what only tests need: DynamoDB Local and EventBridge's rule engine
+
+.PHONY: deploy-tools
+deploy-tools: $(STAMP)/cdk-$(AWS_CDK) ## install the command line of CDK, which deploys
 
 .PHONY: lint-tools
 lint-tools: $(STAMP)/golangci-lint-$(GOLANGCI_LINT) $(STAMP)/govulncheck-$(GOVULNCHECK) ## install golangci-lint and govulncheck
@@ -166,6 +200,12 @@ $(STAMP)/java: internal/local/java/pom.xml
 	@mvn --quiet --batch-mode --file internal/local/java/pom.xml \
 		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
 		-DoutputDirectory=$(TOOLS)/java
+	@touch $@
+
+$(STAMP)/cdk-$(AWS_CDK):
+	@echo 'installing the command line of CDK $(AWS_CDK) into .tools/cdk'
+	@mkdir -p $(STAMP) && rm -rf $(STAMP)/cdk-* .tools/cdk
+	@npm install --prefix .tools/cdk --no-audit --no-fund --loglevel=error aws-cdk@$(AWS_CDK)
 	@touch $@
 
 $(STAMP)/golangci-lint-$(GOLANGCI_LINT):
