@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ func newCases() *cobra.Command {
 		newCasesList(&table), newCasesShow(&table),
 		newCasesApprove(&table), newCasesDeny(&table), newCasesRelease(&table), newCasesRetry(&table), newCasesUndo(&table),
 		newCasesExpire())
-	cases.PersistentFlags().StringVar(&table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
+	tableFlag(cases.PersistentFlags(), &table)
 	return cases
 }
 
@@ -36,9 +35,6 @@ func findLedger(cmd *cobra.Command, table string) (*ledger.Ledger, error) {
 // connectLedger opens the ledger with the configuration by which the functions
 // are reached, too.
 func connectLedger(cmd *cobra.Command, table string) (aws.Config, *ledger.Ledger, error) {
-	if table == "" {
-		return aws.Config{}, nil, misuse("%s: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE", name(cmd))
-	}
 	cfg, err := connect(cmd)
 	if err != nil {
 		return aws.Config{}, nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/alert"
 	"github.com/snapback-aws/snapback/pkg/control"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -175,7 +176,7 @@ func ask(cmd *cobra.Command, cfg aws.Config, c *ledger.Case, r function.Request)
 			name(cmd), c.ID, plain(c.Control, 100), version)
 	}
 	r.Case, r.Digest = c.ID, c.Digest()
-	defer patience(cmd.ErrOrStderr(), "waiting for the function "+functionName(domain))()
+	defer patience(cmd.ErrOrStderr(), "waiting for the function "+deployment.Function(domain))()
 	return invoke(cmd, cfg, domain, r)
 }
 

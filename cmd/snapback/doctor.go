@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,11 +11,12 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/event"
+	"github.com/snapback-aws/snapback/pkg/health"
 )
 
 // standing is what came of a check.
@@ -32,13 +34,18 @@ const (
 // finding is what a check found, and its JSON.
 type finding struct {
 	Check    string   `json:"check"`
-	Domain   string   `json:"domain"` // whose queues or function it is about; empty: it is about the hub
+	Domain   string   `json:"domain"`            // whose queues or function it is about; empty: it is about the hub
+	Account  string   `json:"account,omitempty"` // of the check site alone
+	Region   string   `json:"region,omitempty"`  // likewise
 	Standing standing `json:"standing"`
 	// Found is what is there. It may have several lines.
 	Found string `json:"found"`
 	// Mend says how to mend what is wrong, and Command, if there is one, with what.
 	Mend    string `json:"mend"`
 	Command string `json:"command"`
+	// sites are what a table of accounts and Regions is printed from. In JSON each is
+	// a finding of its own.
+	sites []health.Site
 }
 
 func ok(format string, args ...any) finding {
@@ -82,7 +89,11 @@ type doctor struct {
 	cmd          *cobra.Command
 	cfg          aws.Config
 	table, topic string
+	baseline     string // a file
 	accounts     []string
+
+	rules []ebtypes.Rule   // of the hub's bus
+	told  map[string]build // what the functions are made of, by domain
 }
 
 func (d *doctor) checks() []check {
@@ -94,6 +105,17 @@ func (d *doctor) checks() []check {
 		{"topic", nil, d.topicThere},
 		{"subscriptions", []string{"topic"}, d.subscriptions},
 		{"accounts", nil, d.listAccounts},
+		{"alarms", nil, d.alarms},
+		{"bus", nil, d.bus},
+	}
+}
+
+// lastChecks are those that need what the functions of the domains have told.
+func (d *doctor) lastChecks() []check {
+	return []check{
+		{"members", nil, d.members},
+		{"versions", nil, d.versions},
+		{"rules", []string{"bus"}, d.generated},
 	}
 }
 
@@ -104,6 +126,7 @@ func (d *domainDoctor) checks() []check {
 		{"redrive", []string{"queue", "dead-letter-queue"}, d.redrive},
 		{"dead-letters", []string{"dead-letter-queue"}, d.deadLetters},
 		{"age", []string{"queue"}, d.age},
+		{"mapping", []string{"queue"}, d.mapping},
 		{"function", nil, d.function},
 		{"roles", []string{"accounts", "function"}, d.roles},
 	}
@@ -123,19 +146,18 @@ func newDoctor() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&d.accounts, "account", nil, "an account that the functions must be able to enter; may be repeated (default: all of the organization)")
-	f.StringVar(&d.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
-	f.StringVar(&d.topic, "topic", os.Getenv("SNAPBACK_TOPIC"), "ARN of the SNS topic for alerts (default $SNAPBACK_TOPIC)")
+	f.StringVar(&d.baseline, "baseline", "baseline.yaml", "the baseline file that is deployed, if it is at hand")
+	tableFlag(f, &d.table)
+	topicFlag(f, &d.topic)
 	return cmd
 }
 
 func (d *doctor) usage() error {
-	switch {
-	case d.table == "":
-		return misuse("doctor: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE")
-	case d.topic == "":
-		return misuse("doctor: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
-	case !arn.IsARN(d.topic):
-		return misuse("doctor: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", d.topic)
+	if err := checkTopic(d.cmd, d.topic); err != nil {
+		return err
+	}
+	if _, err := os.Stat(d.baseline); err != nil && d.cmd.Flags().Changed("baseline") {
+		return misuse("doctor: --baseline: %w", err)
 	}
 	for _, account := range d.accounts {
 		if !event.IsAccount(account) {
@@ -147,8 +169,9 @@ func (d *doctor) usage() error {
 	return nil
 }
 
-// run makes all checks: those of the hub, then those of the domains side by
-// side. Without credentials, or where nobody answers, there is nothing to check.
+// run makes all checks: those of the hub, those of the domains side by side, and
+// those of what the functions have told. Without credentials, or where nobody
+// answers, there is nothing to check.
 func (d *doctor) run(cmd *cobra.Command) error {
 	cfg, err := connect(cmd)
 	if err != nil {
@@ -160,23 +183,40 @@ func (d *doctor) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	d.topic = cmp.Or(d.topic, mainTopic(cfg, who.Account))
 	report := newReport(cmd)
 	done := map[string]standing{}
 	report.add(finding{Check: "credentials", Standing: isOK, Found: who.ARN + " in " + cfg.Region})
 	for f := range examine(cmd.Context(), "", d.checks(), done) {
 		report.add(f)
 	}
+	d.runDomains(report, done)
+	for f := range examine(cmd.Context(), "", d.lastChecks(), done) {
+		report.add(f)
+	}
+	return report.end()
+}
+
+// runDomains makes the checks of all deployed domains side by side.
+func (d *doctor) runDomains(report *report, done map[string]standing) {
+	var all []*domainDoctor
 	var groups []<-chan finding
-	for _, domain := range domains() {
+	for _, domain := range d.deployed(done["bus"]) {
 		about := &domainDoctor{doctor: d, domain: domain.Name}
-		groups = append(groups, examine(cmd.Context(), domain.Name, about.checks(), maps.Clone(done)))
+		all = append(all, about)
+		groups = append(groups, examine(d.cmd.Context(), domain.Name, about.checks(), maps.Clone(done)))
 	}
 	for _, group := range groups {
 		for f := range group {
 			report.add(f)
 		}
 	}
-	return report.end()
+	d.told = map[string]build{}
+	for _, about := range all {
+		if about.told != (build{}) {
+			d.told[about.domain] = about.told
+		}
+	}
 }
 
 // examine makes checks one after the other and sends what each found. Those
@@ -230,10 +270,14 @@ func (r *report) add(f finding) {
 	if r.err != nil {
 		return
 	}
-	if output(r.cmd) == "json" {
-		r.err = printJSON(r.cmd.OutOrStdout(), f)
-	} else {
+	if output(r.cmd) != "json" {
 		r.err = printFinding(r.cmd.OutOrStdout(), f)
+		return
+	}
+	for _, each := range append([]finding{f}, siteFindings(f)...) {
+		if r.err == nil {
+			r.err = printJSON(r.cmd.OutOrStdout(), each)
+		}
 	}
 }
 
@@ -271,6 +315,20 @@ func printFinding(w io.Writer, f finding) error {
 			head = strings.Repeat(" ", len(head))
 		}
 	}
+	if err := printf(w, "%s\n", strings.Join(printed, "\n")); err != nil {
+		return err
+	}
+	if len(f.sites) > 0 {
+		if err := printSites(w, indent, f.sites); err != nil {
+			return err
+		}
+	}
+	return printMend(w, indent, f)
+}
+
+// printMend prints how to mend what is wrong.
+func printMend(w io.Writer, indent string, f finding) error {
+	var printed []string
 	if f.Mend != "" {
 		for part := range strings.SplitSeq(wrap("To mend it: "+plain(f.Mend, 600), columns-len(indent)), "\n") {
 			printed = append(printed, indent+part)
@@ -279,5 +337,10 @@ func printFinding(w io.Writer, f finding) error {
 	if f.Command != "" {
 		printed = append(printed, indent+plain(f.Command, 600)) // whole, so that it can be copied
 	}
-	return printf(w, "%s\n", strings.Join(printed, "\n"))
+	for _, line := range printed {
+		if err := printf(w, "%s\n", line); err != nil {
+			return err
+		}
+	}
+	return nil
 }

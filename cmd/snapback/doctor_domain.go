@@ -11,10 +11,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 )
@@ -25,19 +27,16 @@ type domainDoctor struct {
 	*doctor
 	domain      string
 	queue, dead map[string]string // the attributes of the queues
+	told        build             // what its function is made of, once it has answered
 }
 
-// queueName is the deployed queue of a domain, deadName that of what it gave up.
-func queueName(domain string) string { return "snapback-" + domain }
-func deadName(domain string) string  { return queueName(domain) + "-dead" }
-
 func (d *domainDoctor) queueThere(ctx context.Context) (f finding) {
-	d.queue, f = d.readQueue(ctx, queueName(d.domain))
+	d.queue, f = d.readQueue(ctx, deployment.Queue(d.domain))
 	return f
 }
 
 func (d *domainDoctor) deadThere(ctx context.Context) (f finding) {
-	d.dead, f = d.readQueue(ctx, deadName(d.domain))
+	d.dead, f = d.readQueue(ctx, deployment.DeadQueue(d.domain))
 	return f
 }
 
@@ -69,7 +68,7 @@ func (d *domainDoctor) redrive(context.Context) finding {
 	}
 	switch policy.DeadLetterTargetArn {
 	case wanted:
-		return ok("what is given up goes to %s", deadName(d.domain))
+		return ok("what is given up goes to %s", deployment.DeadQueue(d.domain))
 	case "":
 		return wrong("there is no redrive policy: what fails again and again is lost in the end").mend(deployAgain)
 	}
@@ -85,15 +84,15 @@ func (d *domainDoctor) deadLetters(context.Context) finding {
 	} {
 		n, err := strconv.Atoi(d.dead[string(name)])
 		if err != nil {
-			return wrong("SQS does not say how many messages %s holds: %s is %q", deadName(d.domain), name, d.dead[string(name)]).mend("ask again")
+			return wrong("SQS does not say how many messages %s holds: %s is %q", deployment.DeadQueue(d.domain), name, d.dead[string(name)]).mend("ask again")
 		}
 		waiting += n
 	}
 	if waiting == 0 {
-		return ok("%s is empty", deadName(d.domain))
+		return ok("%s is empty", deployment.DeadQueue(d.domain))
 	}
-	return wrong("%s in %s: Snapback could not handle what they tell of", plural(waiting, "message"), deadName(d.domain)).
-		mend("find the cause in the log group /aws/lambda/" + functionName(d.domain) + " and mend it; then have them handed out again").
+	return wrong("%s in %s: Snapback could not handle what they tell of", plural(waiting, "message"), deployment.DeadQueue(d.domain)).
+		mend("find the cause in the log group /aws/lambda/" + deployment.Function(d.domain) + " and mend it; then have them handed out again").
 		by("aws sqs start-message-move-task --source-arn " + d.dead["QueueArn"])
 }
 
@@ -108,7 +107,7 @@ func (d *domainDoctor) age(ctx context.Context) finding {
 	now := time.Now()
 	out, err := cloudwatch.NewFromConfig(d.cfg).GetMetricStatistics(ctx, &cloudwatch.GetMetricStatisticsInput{
 		Namespace: aws.String("AWS/SQS"), MetricName: aws.String("ApproximateAgeOfOldestMessage"),
-		Dimensions: []cwtypes.Dimension{{Name: aws.String("QueueName"), Value: aws.String(queueName(d.domain))}},
+		Dimensions: []cwtypes.Dimension{{Name: aws.String("QueueName"), Value: aws.String(deployment.Queue(d.domain))}},
 		StartTime:  aws.Time(now.Add(-ageWindow)), EndTime: aws.Time(now), Period: aws.Int32(60),
 		Statistics: []cwtypes.Statistic{cwtypes.StatisticMaximum},
 	})
@@ -126,21 +125,49 @@ func (d *domainDoctor) age(ctx context.Context) finding {
 	waited := time.Duration(oldest) * time.Second
 	if waited > maxAge {
 		return wrong("a message has waited for %s", waited).
-			mend("the log group /aws/lambda/" + functionName(d.domain) + " says why the function does not work it off")
+			mend("the log group /aws/lambda/" + deployment.Function(d.domain) + " says why the function does not work it off")
 	}
 	return ok("no message has waited for longer than %s", waited)
 }
 
+// mapping looks at what hands the queue's messages to the function. Source of the
+// states: Lambda API reference, EventSourceMappingConfiguration.
+func (d *domainDoctor) mapping(ctx context.Context) finding {
+	function := deployment.Function(d.domain)
+	out, err := lambda.NewFromConfig(d.cfg).ListEventSourceMappings(ctx, &lambda.ListEventSourceMappingsInput{
+		FunctionName: aws.String(function), EventSourceArn: aws.String(d.queue["QueueArn"]),
+	})
+	switch {
+	case cloud.Is(err, "ResourceNotFoundException"):
+		return wrong("there is no function %s in this account and Region", function).mend(deployAgain)
+	case err != nil:
+		return unread(err)
+	case len(out.EventSourceMappings) == 0:
+		return wrong("nothing hands the events of %s to %s", deployment.Queue(d.domain), function).mend(deployAgain)
+	}
+	m := out.EventSourceMappings[0] // a queue has one mapping to a function at most
+	switch state := aws.ToString(m.State); state {
+	case "Enabled", "Updating":
+		return ok("%s hands its events to %s", deployment.Queue(d.domain), function)
+	case "Creating", "Enabling":
+		return note("what hands the events to %s is %s", function, state)
+	default:
+		return wrong("what hands the events to %s is %s: they wait in the queue", function, state).
+			mend("enable it").by("aws lambda update-event-source-mapping --enabled --uuid " + aws.ToString(m.UUID))
+	}
+}
+
 func (d *domainDoctor) function(context.Context) finding {
 	a, err := d.ask(nil)
+	d.told = build{a.Version, a.Baseline}
 	switch {
 	case err != "":
 		return wrong("%s", err)
 	case a.Verdict != engine.Done:
-		return wrong("%s answers, but: %s", functionName(d.domain), a.Reason).
+		return wrong("%s answers, but: %s", deployment.Function(d.domain), a.Reason).
 			mend("what it may do, and where its ledger is, comes with the deployment: deploy Snapback's hub stack again")
 	}
-	return ok("%s answers, and can read the ledger", functionName(d.domain))
+	return ok("%s answers, and can read the ledger", deployment.Function(d.domain))
 }
 
 // ask has the domain's function check itself, and says why it does not answer.
@@ -168,8 +195,8 @@ func (d *domainDoctor) roles(context.Context) finding {
 		}
 	}
 	if len(faults) == 0 {
-		return ok("%s can enter %s", functionName(d.domain), plural(len(d.accounts), "account"))
+		return ok("%s can enter %s", deployment.Function(d.domain), plural(len(d.accounts), "account"))
 	}
-	return wrong("%s can't enter %d of %s:\n%s", functionName(d.domain), len(faults), plural(len(d.accounts), "account"), strings.Join(faults, "\n")).
+	return wrong("%s can't enter %d of %s:\n%s", deployment.Function(d.domain), len(faults), plural(len(d.accounts), "account"), strings.Join(faults, "\n")).
 		mend("deploy Snapback's member stack there")
 }

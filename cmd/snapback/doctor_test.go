@@ -102,7 +102,7 @@ func TestChecksNeedOnlyThoseBeforeThem(t *testing.T) {
 	hub := &doctor{}
 	for _, d := range controls.Domains() {
 		var before []check
-		for _, c := range append(hub.checks(), (&domainDoctor{doctor: hub, domain: d.Name}).checks()...) {
+		for _, c := range slices.Concat(hub.checks(), (&domainDoctor{doctor: hub, domain: d.Name}).checks(), hub.lastChecks()) {
 			for _, need := range c.needs {
 				if !slices.ContainsFunc(before, func(b check) bool { return b.name == need }) {
 					t.Errorf("the check %s needs %s, which is not made before it", c.name, need)
@@ -140,10 +140,10 @@ func TestDocsHaveEveryFieldAndCheckOfTheHub(t *testing.T) {
 		"snapback exempt list": append(fields(reflect.TypeFor[ledger.Exemption]()), "state"),
 		"snapback stop":        fields(reflect.TypeFor[turned]()),
 		"snapback status":      fields(reflect.TypeFor[status]()),
-		"snapback doctor":      append(fields(reflect.TypeFor[finding]()), "credentials"),
+		"snapback doctor":      append(fields(reflect.TypeFor[finding]()), "credentials", "site"),
 	}
 	hub := &doctor{}
-	for _, c := range append(hub.checks(), (&domainDoctor{doctor: hub}).checks()...) {
+	for _, c := range slices.Concat(hub.checks(), (&domainDoctor{doctor: hub}).checks(), hub.lastChecks()) {
 		want["snapback doctor"] = append(want["snapback doctor"], c.name)
 	}
 	for section, names := range want {

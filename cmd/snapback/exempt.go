@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -94,7 +94,7 @@ func exempt(cmd *cobra.Command, command string, x ledger.Exemption) error {
 	if err != nil {
 		return err
 	}
-	done := patience(cmd.ErrOrStderr(), "asking "+functionName(domain))
+	done := patience(cmd.ErrOrStderr(), "asking "+deployment.Function(domain))
 	a, err := invoke(cmd, cfg, domain, function.Request{Command: command, Exemption: &x})
 	done()
 	switch {
@@ -160,7 +160,7 @@ func newExemptList() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
+	tableFlag(f, &o.table)
 	f.StringVar(&o.control, "control", "", "only those from this control or runbook")
 	f.StringVar(&o.endingWithin, "ending-within", "", "only those in force that end within a time (36h, 7d)")
 	f.BoolVar(&o.all, "all", false, "also those that have ended, or were replaced or removed")

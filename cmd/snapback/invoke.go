@@ -16,6 +16,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/function"
 )
@@ -23,9 +24,6 @@ import (
 // invokeTimeout is longer than a function may take for one command: an undo
 // that is read back again and again for 30 s.
 const invokeTimeout = 90 * time.Second
-
-// functionName is the deployed function of a domain.
-func functionName(domain string) string { return "snapback-" + domain }
 
 // domains are those that the commands know: all, but where a test puts its own
 // in their place.
@@ -59,25 +57,48 @@ func invoke(cmd *cobra.Command, cfg aws.Config, domain string, r function.Reques
 	if err != nil {
 		return a, fmt.Errorf("%s: %w", name(cmd), err)
 	}
-	client := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
-		o.HTTPClient = cloud.Patient(invokeTimeout)
-		o.RetryMaxAttempts = 1
-	})
-	out, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(functionName(domain)), Payload: payload})
+	answered, err := invokeFunction(cmd, cfg, domain, payload, invokeTimeout)
+	var ended endedError
 	switch {
-	case cloud.Is(err, "ResourceNotFoundException"):
-		return a, fmt.Errorf("%s: there is no function %s in this account and Region: are these the hub's?", name(cmd), functionName(domain))
+	case errors.As(err, &ended):
+		return a, fmt.Errorf("%w; whatever it had begun is finished by giving the command again", err)
 	case err != nil:
-		return a, fmt.Errorf("%s: %s", name(cmd), reason(err))
-	case out.FunctionError != nil:
-		return a, fmt.Errorf("%s: the function %s ended without an answer: %s: its log group /aws/lambda/%s says why; whatever it had begun is finished by giving the command again",
-			name(cmd), functionName(domain), plain(string(out.Payload), 400), functionName(domain))
+		return a, err
 	}
-	if err := json.Unmarshal(out.Payload, &a); err != nil || a.Verdict == "" {
-		return a, fmt.Errorf("%s: %s gave an answer that this version of the command line can't read: are both of the same version? %s",
-			name(cmd), functionName(domain), plain(string(out.Payload), 200))
+	if err := json.Unmarshal(answered, &a); err != nil || a.Verdict == "" {
+		return a, unreadable(cmd, domain, answered)
 	}
 	return a, nil
+}
+
+// endedError says that a function ended without an answer.
+type endedError struct{ error }
+
+// invokeFunction hands a payload to the function of a domain, or to that of
+// health, and waits for what it answers.
+func invokeFunction(cmd *cobra.Command, cfg aws.Config, domain string, payload []byte, timeout time.Duration) ([]byte, error) {
+	function := deployment.Function(domain)
+	client := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
+		o.HTTPClient = cloud.Patient(timeout)
+		o.RetryMaxAttempts = 1
+	})
+	out, err := client.Invoke(cmd.Context(), &lambda.InvokeInput{FunctionName: aws.String(function), Payload: payload})
+	switch {
+	case cloud.Is(err, "ResourceNotFoundException"):
+		return nil, fmt.Errorf("%s: there is no function %s in this account and Region: are these the hub's?", name(cmd), function)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %s", name(cmd), reason(err))
+	case out.FunctionError != nil:
+		return nil, endedError{fmt.Errorf("%s: the function %s ended without an answer: %s: its log group /aws/lambda/%s says why",
+			name(cmd), function, plain(string(out.Payload), 400), function)}
+	}
+	return out.Payload, nil
+}
+
+// unreadable says that an answer is not in the form that the command line knows.
+func unreadable(cmd *cobra.Command, domain string, answered []byte) error {
+	return fmt.Errorf("%s: %s gave an answer that this version of the command line can't read: are both of the same version? %s",
+		name(cmd), deployment.Function(domain), plain(strings.TrimSpace(string(answered)), 200))
 }
 
 // verdict is an answer as the command's error: nil where it is done.

@@ -76,7 +76,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 func newRoot() *cobra.Command {
 	root := parent("snapback", "Snap an AWS organization back to its security baseline",
 		newRun(), newReplay(), newControls(), newExplain(), newBaseline(), newPolicy(), newCases(),
-		newExempt(), newStop(), newStart(), newStatus(), newDoctor(), newVersion())
+		newExempt(), newStop(), newStart(), newStatus(), newDrill(), newDoctor(), newVersion())
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -88,6 +88,9 @@ func newRoot() *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if o := output(cmd); o != "text" && o != "json" {
 			return misuse("--output %q: want text or json", o)
+		}
+		if f := cmd.Flags().Lookup("table"); f != nil && f.Value.String() == "" { // a variable of the shell that is not set
+			return misuse("%s: --table is empty: want the name of the ledger's DynamoDB table", name(cmd))
 		}
 		return nil
 	}

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
@@ -45,22 +44,18 @@ func newRun() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.baseline, "baseline", "baseline.yaml", "the baseline file")
-	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
-	f.StringVar(&o.topic, "topic", os.Getenv("SNAPBACK_TOPIC"), "ARN of the SNS topic for alerts (default $SNAPBACK_TOPIC)")
+	tableFlag(f, &o.table)
+	topicFlag(f, &o.topic)
 	f.StringVar(&o.role, "role", "snapback-{domain}", "role to assume in the target's account")
 	f.BoolVar(&o.own, "own-credentials", false, "use the caller's own credentials, not a role: for events of his account")
 	return cmd
 }
 
 func run(cmd *cobra.Command, o runOptions, files []string) error {
-	switch {
-	case o.table == "":
-		return misuse("run: no ledger: name its DynamoDB table by --table or SNAPBACK_TABLE; nothing is changed before it is written down")
-	case o.topic == "":
-		return misuse("run: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
-	case !arn.IsARN(o.topic):
-		return misuse("run: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", o.topic)
-	case o.own && cmd.Flags().Changed("role"):
+	if err := checkTopic(cmd, o.topic); err != nil {
+		return err
+	}
+	if o.own && cmd.Flags().Changed("role") {
 		return misuse("run: --role and --own-credentials don't go together: choose one")
 	}
 	for _, file := range files {
@@ -103,6 +98,13 @@ func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.topic == "" {
+		who, err := whoami(cmd, cfg)
+		if err != nil {
+			return nil, err
+		}
+		o.topic = mainTopic(cfg, who.Account)
+	}
 	// Without its ledger every event would end as held, one after the other.
 	if _, err := openLedger(cfg, o.table).Read(cmd.Context(), ledger.Question{Control: "none", ARN: "none"}); err != nil {
 		return nil, fmt.Errorf("run: %s", reason(err))
@@ -115,7 +117,7 @@ func newEngines(cmd *cobra.Command, o runOptions) ([]*engine.Engine, error) {
 		}
 		engines = append(engines, &engine.Engine{
 			Controls: d.Controls, Runbooks: d.Runbooks, Baseline: b, Sessions: cloud.NewSessions(cfg, role, d.Name),
-			Facts: facts.New(cfg), Ledger: ledger.New(cfg, o.table), Alerts: alert.NewTopic(cfg, o.topic),
+			Facts: facts.New(cfg), Ledger: ledger.New(cfg, o.table), Alerts: alert.NewTopic(cfg, o.topic), Version: version,
 		})
 	}
 	return engines, nil

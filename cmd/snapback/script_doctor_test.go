@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/snapback-aws/snapback/internal/local"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
@@ -97,6 +100,7 @@ var hubParts = map[string]func(*parts) error{
 		}})
 		return err
 	},
+	"bus": giveBus, "rule": turnRule, "other-rules": otherRules, "mapping": giveMapping,
 	// The hub's account and two members, of which one is closed.
 	"organization": func(p *parts) error {
 		org := organizations.NewFromConfig(p.cfg)
@@ -155,34 +159,61 @@ func day(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // oldest AGE|none: the age in seconds that CloudWatch tells of the oldest
-// message in the storage domain's queue. The SDK speaks to CloudWatch in CBOR,
-// which moto does not take, so this stands in for GetMetricStatistics alone.
+// message in the storage domain's queue.
 func oldest(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: oldest AGE|none")
 	}
-	m := &metrics{}
+	m := metricsOf(ts)
+	m.ages = nil
 	if args[0] != "none" {
 		age, err := strconv.ParseFloat(args[0], 64)
 		ts.Check(err)
 		m.ages = []float64{age / 2, age, 0}
 	}
-	server := httptest.NewServer(m)
-	ts.Defer(server.Close)
-	ts.Setenv("AWS_ENDPOINT_URL_CLOUDWATCH", server.URL)
 }
 
-// metrics stands in for CloudWatch. It knows the age of one queue's oldest
-// message in seconds, as it was in the last minutes.
-type metrics struct{ ages []float64 }
+// alarm NAME=STATE…: the alarms are these.
+func alarm(ts *testscript.TestScript, _ bool, args []string) {
+	m := metricsOf(ts)
+	m.alarms = map[string]string{}
+	for _, arg := range args {
+		name, state, ok := strings.Cut(arg, "=")
+		if !ok {
+			ts.Fatalf("usage: alarm NAME=STATE…")
+		}
+		m.alarms[name] = state
+	}
+}
+
+// metricsOf is the CloudWatch of a script. It is set while no command runs.
+func metricsOf(ts *testscript.TestScript) *metrics {
+	s := ts.Value(stageKey{}).(*stage)
+	if s.metrics == nil {
+		s.metrics = &metrics{alarms: map[string]string{"snapback-storage-dead": "OK", "others-bill": "ALARM"}}
+		server := httptest.NewServer(s.metrics)
+		ts.Defer(server.Close)
+		ts.Setenv("AWS_ENDPOINT_URL_CLOUDWATCH", server.URL)
+	}
+	return s.metrics
+}
+
+// metrics stands in for CloudWatch, to which the SDK speaks in CBOR: moto does
+// not take that. It knows the age of one queue's oldest message in seconds, as it
+// was in the last minutes, and the states of alarms, and answers
+// GetMetricStatistics and DescribeAlarms alone.
+type metrics struct {
+	ages   []float64
+	alarms map[string]string
+}
 
 func (m *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the caller has gone
 	}
-	points, err := m.points(r.URL.Path, body)
-	status, answer := http.StatusOK, cbor.Map{"Label": cbor.String("age"), "Datapoints": points}
+	status := http.StatusOK
+	answer, err := m.answer(r.URL.Path, body)
 	if err != nil {
 		status, answer = http.StatusBadRequest, cbor.Map{"__type": cbor.String("InvalidParameterValue"), "message": cbor.String(err.Error())}
 	}
@@ -192,11 +223,7 @@ func (m *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(cbor.Encode(answer)) // a caller that is gone needs none
 }
 
-// points are the data that a request asks for.
-func (m *metrics) points(path string, body []byte) (cbor.List, error) {
-	if !strings.HasSuffix(path, "/operation/GetMetricStatistics") {
-		return nil, fmt.Errorf("%s: want GetMetricStatistics", path)
-	}
+func (m *metrics) answer(path string, body []byte) (cbor.Map, error) {
 	asked, err := cbor.Decode(body)
 	if err != nil {
 		return nil, err
@@ -205,6 +232,31 @@ func (m *metrics) points(path string, body []byte) (cbor.List, error) {
 	if !ok {
 		return nil, errors.New("want a map")
 	}
+	switch path[strings.LastIndex(path, "/")+1:] {
+	case "GetMetricStatistics":
+		points, err := m.points(in)
+		return cbor.Map{"Label": cbor.String("age"), "Datapoints": points}, err
+	case "DescribeAlarms":
+		return cbor.Map{"MetricAlarms": m.described(fmt.Sprint(in["AlarmNamePrefix"])), "CompositeAlarms": cbor.List{}}, nil
+	}
+	return nil, fmt.Errorf("%s: want GetMetricStatistics or DescribeAlarms", path)
+}
+
+// described are the alarms whose names begin so.
+func (m *metrics) described(prefix string) cbor.List {
+	list := cbor.List{}
+	for _, name := range slices.Sorted(maps.Keys(m.alarms)) {
+		if strings.HasPrefix(name, prefix) {
+			list = append(list, cbor.Map{
+				"AlarmName": cbor.String(name), "StateValue": cbor.String(m.alarms[name]), "AlarmDescription": cbor.String("What " + name + " says."),
+			})
+		}
+	}
+	return list
+}
+
+// points are the data that a request asks for.
+func (m *metrics) points(in cbor.Map) (cbor.List, error) {
 	for field, want := range map[string]string{
 		"Namespace": "AWS/SQS", "MetricName": "ApproximateAgeOfOldestMessage", "Statistics": "[Maximum]",
 		"Dimensions": "[map[Name:QueueName Value:snapback-storage]]",
@@ -252,9 +304,9 @@ func refusing(ts *testscript.TestScript, _ bool, args []string) {
 	for _, call := range args[:len(args)-1] {
 		p.Inject(call, 1, local.Denied())
 	}
-	env, err := hubOf(ts).EnvVia(context.Background(), functionName(domainUnderTest(ts)), ts.MkAbs(args[len(args)-1]), p.Endpoint())
+	env, err := hubOf(ts).EnvVia(context.Background(), deployment.Function(domainUnderTest(ts)), ts.MkAbs(args[len(args)-1]), p.Endpoint())
 	ts.Check(err)
-	deploy(ts, env)
+	deploy(ts, domainUnderTest(ts), env)
 }
 
 // unconfirmed KIND: the subscriptions of this kind (sqs, email) that SNS lists

@@ -8,6 +8,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +37,7 @@ import (
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/internal/scene"
 	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
@@ -68,9 +74,10 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"alerts": alerts, "block": block, "bucket": bucket, "case": casesOf, "drop": drop, "exits": exits, "function": startFunction,
+			"alarm": alarm, "alerts": alerts, "block": block, "bucket": bucket, "case": casesOf, "drop": drop, "exits": exits, "function": startFunction,
 			"day": day, "oldest": oldest, "part": part, "refuse": refuse, "refusing": refusing, "unconfirmed": unconfirmed,
-			"gzip": zip, "hour": hour, "hub": hub, "instance": makeInstance, "keep": keep, "lapse": lapse, "setblock": setBlock, "steady": steady, "truncate": truncate, "write": write,
+			"carry": carry, "health": healthFunction, "healthtells": healthTells, "lacks": lacks, "members": members,
+			"gzip": gzipFile, "hour": hour, "hub": hub, "instance": makeInstance, "keep": keep, "lapse": lapse, "setblock": setBlock, "steady": steady, "truncate": truncate, "write": write,
 		},
 	})
 }
@@ -143,7 +150,7 @@ func write(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // gzip FILE: compress a file to FILE.gz.
-func zip(ts *testscript.TestScript, _ bool, args []string) {
+func gzipFile(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: gzip FILE")
 	}
@@ -241,31 +248,59 @@ func binaryOf(domain string) (string, error) {
 	return binaries[domain], err
 }
 
-// function BASELINE: deploy the function of the domain that the variable DOMAIN
+// function BASELINE [VERSION]: deploy the function of the domain that the variable DOMAIN
 // names, or of storage, with a baseline file. It keeps what it has read of that
 // until it is deployed again.
 func startFunction(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 1 {
-		ts.Fatalf("usage: function BASELINE")
+	if len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: function BASELINE [VERSION]")
 	}
-	env, err := hubOf(ts).Env(context.Background(), functionName(domainUnderTest(ts)), ts.MkAbs(args[0]))
+	env, err := hubOf(ts).Env(context.Background(), deployment.Function(domainUnderTest(ts)), ts.MkAbs(args[0]))
 	ts.Check(err)
-	deploy(ts, env)
+	deploy(ts, domainUnderTest(ts), append(env, "SNAPBACK_VERSION="+strings.Join(args[1:], "")))
 }
 
-// deploy starts the function with an environment, and a front door that the
+// deploy starts the function of a domain with an environment, and a front door that the
 // command line's Invoke finds.
-func deploy(ts *testscript.TestScript, env []string) {
-	ctx, domain := context.Background(), domainUnderTest(ts)
+func deploy(ts *testscript.TestScript, domain string, env []string) {
+	ctx := context.Background()
 	binary, err := binaryOf(domain)
 	ts.Check(err)
 	f, err := local.StartFunction(ctx, local.FunctionOptions{Binary: binary, Env: env})
 	ts.Check(err)
 	ts.Defer(f.Close)
-	door, err := local.StartLambda(ctx, map[string]*local.Function{functionName(domain): f})
+	s := ts.Value(stageKey{}).(*stage)
+	if s.functions == nil {
+		s.functions = map[string]*local.Function{}
+	}
+	s.functions[deployment.Function(domain)] = f
+	door, err := local.StartLambda(ctx, maps.Clone(s.functions))
 	ts.Check(err)
 	ts.Defer(door.Close)
-	ts.Setenv("AWS_ENDPOINT_URL_LAMBDA", door.Endpoint())
+	s.door = door.Endpoint()
+	front(ts)
+}
+
+// front puts up Lambda's API: functions are invoked through the front door, all
+// else is moto's.
+func front(ts *testscript.TestScript) {
+	s := ts.Value(stageKey{}).(*stage)
+	a, err := server()
+	ts.Check(err)
+	to := func(endpoint string) http.Handler {
+		at, err := url.Parse(endpoint)
+		ts.Check(err)
+		return httputil.NewSingleHostReverseProxy(at)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", to(a.Endpoint()))
+	mux.Handle("POST /2015-03-31/functions/{name}/invocations", to(s.door))
+	if s.told != nil {
+		mux.Handle("POST /2015-03-31/functions/"+deployment.Function(deployment.Health)+"/invocations", s.told)
+	}
+	api := httptest.NewServer(mux)
+	ts.Defer(api.Close)
+	ts.Setenv("AWS_ENDPOINT_URL_LAMBDA", api.URL)
 }
 
 // someAge is a time in the cases of keep.
@@ -360,7 +395,13 @@ func hour(*testscript.TestScript, bool, []string) {
 
 // stage is what a script holds of the local AWS.
 type (
-	stage    struct{ hub *local.Hub }
+	stage struct {
+		hub       *local.Hub
+		functions map[string]*local.Function // that are deployed, by their names
+		metrics   *metrics
+		door      string       // the front door to the functions
+		told      http.Handler // in the place of the health function
+	}
 	stageKey struct{}
 )
 
@@ -471,6 +512,8 @@ var (
 	someClock  = regexp.MustCompile(`(\d{8}-\w{8}  )\w{3} \d\d \d\d:\d\d`)
 	someTime   = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)`)
 	someDigest = regexp.MustCompile(`"baseline":"[0-9a-f]{64}"`)
+	somePart   = regexp.MustCompile(`baseline [0-9a-f]{12}\b`)
+	someSpan   = regexp.MustCompile(`came back in [0-9.]+s`)
 	someWrite  = regexp.MustCompile(`"revision":"\w{8}"`)
 	someUser   = regexp.MustCompile(`"userId":"[^"]*"`)
 	someHost   = regexp.MustCompile(`(?m)( on |"host":")` + regexp.QuoteMeta(host()) + `("|$)`)
@@ -499,6 +542,8 @@ func steady(ts *testscript.TestScript, _ bool, _ []string) {
 	text = someUser.ReplaceAllString(text, `"userId":"AROAEXAMPLE00000001:operator"`)
 	text = someHost.ReplaceAllString(text, "${1}laptop$2")
 	text = someDigest.ReplaceAllString(text, `"baseline":"5b0c"`)
+	text = somePart.ReplaceAllString(text, "baseline 5b0c3f2a9d71")
+	text = someSpan.ReplaceAllString(text, "came back in 4.1s")
 	text = someCalls.ReplaceAllStringFunc(text, gatesFirst)
 	_, err := ts.Stdout().Write([]byte(text))
 	ts.Check(err)

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
@@ -41,9 +41,6 @@ func newStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start", Short: "Turn off the kill switch that stop turned on", Args: want(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.topic == "" {
-				return misuse("start: no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
-			}
 			return o.turn(cmd, false)
 		},
 	}
@@ -55,18 +52,15 @@ func (o *stopOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.why, "why", "", "why, for the operators' alert and the record")
 	f.StringVar(&o.account, "account", "", "only in this account (default: the whole organization)")
-	f.StringVar(&o.table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
-	f.StringVar(&o.topic, "topic", os.Getenv("SNAPBACK_TOPIC"), "ARN of the SNS topic for alerts (default $SNAPBACK_TOPIC)")
+	tableFlag(f, &o.table)
+	topicFlag(f, &o.topic)
 }
 
 func (o *stopOptions) check(cmd *cobra.Command) error {
-	switch {
-	case o.account != "" && !event.IsAccount(o.account):
+	if o.account != "" && !event.IsAccount(o.account) {
 		return misuse("%s: --account %q: want a 12-digit account number", name(cmd), o.account)
-	case o.topic != "" && !arn.IsARN(o.topic):
-		return misuse("%s: --topic %q: want an ARN such as arn:aws:sns:us-east-1:111111111111:snapback-alerts", name(cmd), o.topic)
 	}
-	return nil
+	return checkTopic(cmd, o.topic)
 }
 
 func (o *stopOptions) scope() string {
@@ -139,12 +133,11 @@ func (o *stopOptions) read(cmd *cobra.Command, l *ledger.Ledger) (now ledger.Sto
 
 // tell alerts the operators. Where that fails, the switch stays as it is.
 func (o *stopOptions) tell(cmd *cobra.Command, cfg aws.Config, s ledger.Stop) error {
-	const untold = "%s: it is done, but nobody was told, so tell the operators yourself: %s"
-	if o.topic == "" {
-		return fmt.Errorf(untold, name(cmd), "there is no topic: name the SNS topic for alerts by --topic or SNAPBACK_TOPIC")
-	}
-	if err := alert.NewTopic(cfg, o.topic).Publish(cmd.Context(), "", alert.FromStop(s)); err != nil {
-		return fmt.Errorf(untold, name(cmd), reason(err))
+	topic := cmp.Or(o.topic, mainTopic(cfg, s.By.Account))
+	news := alert.FromStop(s)
+	news.Version = version
+	if err := alert.NewTopic(cfg, topic).Publish(cmd.Context(), "", news); err != nil {
+		return fmt.Errorf("%s: it is done, but nobody was told, so tell the operators yourself: %s", name(cmd), reason(err))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"iter"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +75,7 @@ func newStatus() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&account, "account", "", "only the kill switches and cases that concern this account")
-	cmd.Flags().StringVar(&table, "table", os.Getenv("SNAPBACK_TABLE"), "the ledger's DynamoDB table (default $SNAPBACK_TABLE)")
+	tableFlag(cmd.Flags(), &table)
 	return cmd
 }
 
