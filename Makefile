@@ -25,6 +25,7 @@ export CGO_ENABLED := 0
 
 DOMAINS  := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BASELINE ?= baseline.yaml
 FUZZTIME ?= 20s
 
 # Packages whose tests run a second time under the race detector.
@@ -88,7 +89,7 @@ functions = set -e; for domain in $(DOMAINS); do \
 	echo "build $$out"; mkdir -p $$out; \
 	GOOS=linux GOARCH=$(2) go build -buildvcs=false \
 		-tags lambda.norpc -ldflags '-s -w' -o $$out/bootstrap ./functions/$$domain; \
-	cp baseline.yaml $$out/; \
+	cp $(BASELINE) $$out/baseline.yaml; \
 done
 
 # Deploying. What is synthesized is deployed, from build/cdk: the command line of
@@ -96,7 +97,8 @@ done
 
 .PHONY: synth
 synth: need-synth build-arm64 ## make the CloudFormation templates from baseline.yaml in build/cdk (no AWS account needed)
-	@SNAPBACK_VERSION=$(VERSION) go run ./infra
+	@go build -o build/infra ./infra
+	@SNAPBACK_VERSION=$(VERSION) SNAPBACK_BASELINE=$(BASELINE) build/infra
 
 .PHONY: diff deploy deploy-management deploy-guardrails
 diff: synth deploy-tools ## show what a deployment would change in the hub account

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -27,13 +28,43 @@ type input struct {
 
 // run reads what there is to deploy and makes its templates. JavaScript, in which
 // CDK is written, starts only once everything is found right.
-func run(getenv func(string) string, stderr io.Writer) error {
+func run(getenv func(string) string, stdout, stderr io.Writer) error {
 	in, err := read(getenv, stderr)
 	if err != nil {
 		return err
 	}
 	quiet()
-	return synth(in)
+	if err := synth(in); err != nil {
+		return err
+	}
+	return in.tell(stdout)
+}
+
+// tell lists the templates that were made, and where each is to go.
+func (in input) tell(stdout io.Writer) error {
+	o := in.baseline.Organization
+	hub := o.Hub.Account + " " + o.Hub.Region
+	made := [][2]string{
+		{deployment.LedgerStack, hub},
+		{deployment.HubStack, hub},
+		{filepath.Join("member", deployment.StackSet), "every account of " + o.Root + ", " + strings.Join(in.homeFirst(), " ")},
+	}
+	for _, region := range in.homeFirst() {
+		made = append(made, [2]string{deployment.StackSet + "-" + region, o.Management + " " + region})
+	}
+	if in.baseline.Deployment.Guardrails != nil {
+		made = append(made, [2]string{deployment.Guardrails, o.Management + " " + organizationsRegion(o.Hub.Region)})
+	}
+	fmt.Fprintf(stdout, "%s holds the templates of Snapback %s with baseline %.12s:\n", in.out, in.version, in.baseline.Digest)
+	for _, m := range made {
+		file := m[0] + ".template.json"
+		template, err := os.Stat(filepath.Join(in.out, file))
+		if err != nil {
+			return fmt.Errorf("look at the templates: %w", err)
+		}
+		fmt.Fprintf(stdout, "  %-42s %8d bytes  for %s\n", file, template.Size(), m[1])
+	}
+	return nil
 }
 
 // synth makes the templates: those of the hub, that of its members, and those of

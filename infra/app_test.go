@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,7 +122,7 @@ func TestRunSaysWhatIsWrongAndWhatToWrite(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.breaks(t, inFolder(t))
-			err := run(noEnvironment, io.Discard)
+			err := run(noEnvironment, io.Discard, io.Discard)
 			if err == nil {
 				t.Fatal("nothing is wrong")
 			}
@@ -142,7 +143,7 @@ func TestGuardrailsThatAreTooLongAreReportedBeforeAnythingIsMade(t *testing.T) {
 	for _, function := range []string{"storage", deployment.Health} {
 		zipped(t, zips, function, text)
 	}
-	err := run(noEnvironment, io.Discard)
+	err := run(noEnvironment, io.Discard, io.Discard)
 	if want := "baseline.yaml:13: deployment.guardrails: "; err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("the error is %v, want one that begins with %s", err, want)
 	}
@@ -167,6 +168,34 @@ func TestAWarningDoesNotStopTheDeployment(t *testing.T) {
 	}
 	if in.version != "v1.2.3" || in.out != "elsewhere" || in.baseline.File != "old.yaml" {
 		t.Errorf("version %q, folder %q, baseline %q", in.version, in.out, in.baseline.File)
+	}
+}
+
+// Whoever has made the templates is told where each is and goes.
+func TestTheTemplatesThatWereMadeAreListed(t *testing.T) {
+	text := baselineOf(t, "everything")
+	in := inputOf(t, text, controls.Domains())
+	in.out = synthesized(t, text)
+	var told bytes.Buffer
+	if err := in.tell(&told); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(strings.ReplaceAll(told.String(), in.out, "build/cdk")) {
+		lines = append(lines, regexp.MustCompile(`[0-9]+ bytes`).ReplaceAllString(strings.Join(strings.Fields(line), " "), "N bytes"))
+	}
+	want := []string{
+		"build/cdk holds the templates of Snapback v0.0.0 with baseline " + in.baseline.Digest[:12] + ":",
+		"snapback-ledger.template.json N bytes for 111111111111 us-east-1",
+		"snapback-hub.template.json N bytes for 111111111111 us-east-1",
+		"member/snapback-member.template.json N bytes for every account of r-ab12, us-east-1 eu-west-1 ap-southeast-2",
+		"snapback-member-us-east-1.template.json N bytes for 000000000000 us-east-1",
+		"snapback-member-eu-west-1.template.json N bytes for 000000000000 eu-west-1",
+		"snapback-member-ap-southeast-2.template.json N bytes for 000000000000 ap-southeast-2",
+		"snapback-guardrails.template.json N bytes for 000000000000 us-east-1",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 

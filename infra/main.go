@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	err := run(os.Getenv, os.Stderr)
+	err := run(os.Getenv, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
