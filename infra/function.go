@@ -101,8 +101,9 @@ func (h *hub) makeHealth(member memberTemplate) {
 		domains = append(domains, d.Name)
 	}
 	h.makeFunction(deployment.Health, deployment.HealthFunctionPolicies(h.in.baseline), healthLimits, map[string]any{
-		"SNAPBACK_DOMAINS": strings.Join(domains, ","),
-		"SNAPBACK_MEMBER":  member.digest,
-		"SNAPBACK_RULES":   strconv.Itoa(member.rules),
+		"SNAPBACK_DOMAINS":  strings.Join(domains, ","),
+		"SNAPBACK_MEMBER":   member.digest,
+		"SNAPBACK_RULES":    strconv.Itoa(member.rules),
+		"SNAPBACK_PATTERNS": deployment.Fingerprint(deployment.Forwarding(h.domains)),
 	})
 }

@@ -169,8 +169,9 @@ func TestFunctionsHaveTheirOwnCodeAndSettings(t *testing.T) {
 	}
 	_, f := made.named(t, "AWS::Lambda::Function", "FunctionName", deployment.Function(deployment.Health))
 	got := as[struct{ Variables map[string]string }](t, f.Properties["Environment"]).Variables
-	rules := len(deployment.Forwarding(deployment.On(controls.Domains(), b)))
-	if got["SNAPBACK_DOMAINS"] != strings.Join(names(b), ",") || got["SNAPBACK_RULES"] != fmt.Sprint(rules) || len(got["SNAPBACK_MEMBER"]) != 12 {
+	rules := deployment.Forwarding(deployment.On(controls.Domains(), b))
+	if got["SNAPBACK_DOMAINS"] != strings.Join(names(b), ",") || got["SNAPBACK_RULES"] != fmt.Sprint(len(rules)) ||
+		got["SNAPBACK_PATTERNS"] != deployment.Fingerprint(rules) || len(got["SNAPBACK_MEMBER"]) != 12 {
 		t.Errorf("health has the environment %v", got)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/controls"
 	"github.com/snapback-aws/snapback/pkg/deployment"
+	"github.com/snapback-aws/snapback/pkg/event"
 )
 
 // memberDigest is that of the member template which the health function looks
@@ -172,17 +173,18 @@ func members(ts *testscript.TestScript, _ bool, accounts []string) {
 	}
 	for _, account := range accounts {
 		for _, region := range memberRegions {
-			deployMember(ts, memberIn(ts, account, region))
+			deployMember(ts, account, memberIn(ts, account, region))
 		}
 		makeTrail(ts, memberIn(ts, account, memberRegions[0]), "trail-of-"+account)
 	}
 }
 
-func deployMember(ts *testscript.TestScript, cfg aws.Config) {
+func deployMember(ts *testscript.TestScript, account string, cfg aws.Config) {
 	ctx := context.Background()
 	_, err := sqs.NewFromConfig(cfg).CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(deployment.Undelivered)})
 	ts.Check(err)
 	for _, r := range deployment.Forwarding(storageDomain()) {
+		r.Pattern.Fields = append(slices.Clip(r.Pattern.Fields), event.Field{Path: "account", Values: []string{account}})
 		ts.Check(putRule(ctx, eventbridge.NewFromConfig(cfg), "default", r, "arn:aws:events:us-east-1:111111111111:event-bus/snapback"))
 	}
 }
@@ -239,7 +241,8 @@ func healthFunction(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	version := cmp.Or(strings.Join(args[1:], ""), "dev")
 	deploy(ts, deployment.Health, append(env, "SNAPBACK_VERSION="+version, "SNAPBACK_DOMAINS=storage", "SNAPBACK_MEMBER="+memberDigest,
-		"SNAPBACK_RULES="+strconv.Itoa(len(deployment.Forwarding(storageDomain())))))
+		"SNAPBACK_RULES="+strconv.Itoa(len(deployment.Forwarding(storageDomain()))),
+		"SNAPBACK_PATTERNS="+deployment.Fingerprint(deployment.Forwarding(storageDomain()))))
 }
 
 // healthTells FILE: stand in for the health function with an answer. So what

@@ -16,6 +16,7 @@ import (
 
 	"github.com/snapback-aws/snapback/internal/local"
 	"github.com/snapback-aws/snapback/pkg/cloud"
+	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
 	"github.com/snapback-aws/snapback/pkg/health"
 	"github.com/snapback-aws/snapback/pkg/ledger"
@@ -64,7 +65,7 @@ func TestDrillComesBackFromEverySite(t *testing.T) {
 	w := newWorld(t)
 	defer w.listen()()
 	f, err := local.StartFunction(t.Context(), local.FunctionOptions{Binary: built["health"], Env: append(w.env("snapback-health"),
-		"SNAPBACK_DOMAINS=storage,network", "SNAPBACK_MEMBER="+digest, "SNAPBACK_RULES=2", "SNAPBACK_VERSION=v1")})
+		"SNAPBACK_DOMAINS=storage,network", "SNAPBACK_MEMBER="+digest, "SNAPBACK_RULES=2", "SNAPBACK_PATTERNS="+deployment.Fingerprint(forwarding), "SNAPBACK_VERSION=v1")})
 	must(t, err)
 	t.Cleanup(f.Close)
 	payload, err := json.Marshal(health.Request{Command: health.Drill, Accounts: accounts})

@@ -34,6 +34,7 @@ type Config struct {
 	Domains  []string // SNAPBACK_DOMAINS: names of the domains that are on
 	Member   string   // SNAPBACK_MEMBER: digest of the member template that is deployed
 	Rules    int      // SNAPBACK_RULES: how many rules that template makes in a Region
+	Patterns string   // SNAPBACK_PATTERNS: fingerprint of these rules' names and patterns
 	// Wait is how long canaries have to come back; zero: a minute. It has no
 	// variable.
 	Wait time.Duration
@@ -45,7 +46,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 	c := Config{
 		Table: getenv("SNAPBACK_TABLE"), Role: getenv("SNAPBACK_ROLE"),
 		Baseline: getenv("SNAPBACK_BASELINE"), Digest: getenv("SNAPBACK_BASELINE_DIGEST"),
-		Version: cmp.Or(getenv("SNAPBACK_VERSION"), "dev"), Member: getenv("SNAPBACK_MEMBER"),
+		Version: cmp.Or(getenv("SNAPBACK_VERSION"), "dev"), Member: getenv("SNAPBACK_MEMBER"), Patterns: getenv("SNAPBACK_PATTERNS"),
 	}
 	if c.Baseline == "" {
 		c.Baseline = filepath.Join(getenv("LAMBDA_TASK_ROOT"), "baseline.yaml")
@@ -56,6 +57,7 @@ func ReadConfig(getenv func(string) string) (Config, error) {
 		{"SNAPBACK_ROLE", "the name of the role to assume in every account"},
 		{"SNAPBACK_DOMAINS", "the names of the domains that are on, parted by commas"},
 		{"SNAPBACK_MEMBER", "the digest of the member template"},
+		{"SNAPBACK_PATTERNS", "the fingerprint of the forwarding rules"},
 	} {
 		if getenv(v.name) == "" {
 			faults = append(faults, v.name+" is missing: set it to "+v.what)

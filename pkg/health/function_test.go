@@ -16,14 +16,14 @@ import (
 
 func TestConfigurationIsReadFromTheEnvironment(t *testing.T) {
 	env := map[string]string{
-		"SNAPBACK_TABLE": "t", "SNAPBACK_ROLE": "r", "SNAPBACK_DOMAINS": "storage,network", "SNAPBACK_MEMBER": "m", "SNAPBACK_RULES": "9",
+		"SNAPBACK_TABLE": "t", "SNAPBACK_ROLE": "r", "SNAPBACK_DOMAINS": "storage,network", "SNAPBACK_MEMBER": "m", "SNAPBACK_RULES": "9", "SNAPBACK_PATTERNS": "p",
 		"SNAPBACK_BASELINE_DIGEST": "d", "LAMBDA_TASK_ROOT": "/var/task",
 	}
 	c, err := health.ReadConfig(func(name string) string { return env[name] })
 	must(t, err)
 	want := health.Config{
 		Table: "t", Role: "r", Baseline: "/var/task/baseline.yaml", Digest: "d", Version: "dev",
-		Domains: []string{"storage", "network"}, Member: "m", Rules: 9,
+		Domains: []string{"storage", "network"}, Member: "m", Rules: 9, Patterns: "p",
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -39,7 +39,7 @@ func TestFunctionThatLacksConfigurationDoesNotStart(t *testing.T) {
 	}
 	for _, want := range []string{
 		"the function does not start", "SNAPBACK_TABLE is missing: set it to", "SNAPBACK_ROLE is missing", "SNAPBACK_DOMAINS is missing",
-		"SNAPBACK_MEMBER is missing", `SNAPBACK_RULES is \"none\"`,
+		"SNAPBACK_MEMBER is missing", "SNAPBACK_PATTERNS is missing", `SNAPBACK_RULES is \"none\"`,
 	} {
 		if !strings.Contains(f.Logs(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, f.Logs())

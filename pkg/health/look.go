@@ -74,7 +74,7 @@ func count(sites []Site) (wrong int) {
 // lookAtRules holds the site's forwarding rules to those that are deployed.
 func (h *Health) lookAtRules(ctx context.Context, s *Site, session *cloud.Session) {
 	in := &eventbridge.ListRulesInput{NamePrefix: aws.String(deployment.Prefix + "-")}
-	found, off, old := 0, 0, 0
+	patterns, off, old := map[string]string{}, 0, 0
 	for {
 		out, err := eventBridge(session).ListRules(ctx, in, func(o *eventbridge.Options) { o.Region = s.Region })
 		if err != nil {
@@ -82,7 +82,7 @@ func (h *Health) lookAtRules(ctx context.Context, s *Site, session *cloud.Sessio
 			return
 		}
 		for _, rule := range out.Rules {
-			found++
+			patterns[aws.ToString(rule.Name)] = aws.ToString(rule.EventPattern)
 			if rule.State != types.RuleStateEnabled {
 				off++
 			}
@@ -94,16 +94,22 @@ func (h *Health) lookAtRules(ctx context.Context, s *Site, session *cloud.Sessio
 			break
 		}
 	}
+	fault := func(format string, args ...any) { s.Faults = append(s.Faults, fmt.Sprintf(format, args...)) }
+	fingerprint, err := deployment.FingerprintOf(s.Account, patterns)
 	switch {
-	case found == 0:
-		s.Faults = append(s.Faults, "there is no forwarding rule: deploy the member stack here")
-	case found != h.Rules:
-		s.Faults = append(s.Faults, fmt.Sprintf("there are %d forwarding rules, not %d: deploy the member stack again", found, h.Rules))
+	case len(patterns) == 0:
+		fault("there is no forwarding rule: deploy the member stack here")
+	case len(patterns) != h.Rules:
+		fault("there are %d forwarding rules, not %d: deploy the member stack again", len(patterns), h.Rules)
 	case old > 0:
-		s.Faults = append(s.Faults, fmt.Sprintf("%d forwarding rules are not of the member template %s: deploy the member stack again", old, h.Member))
+		fault("%d forwarding rules are not of the member template %s: deploy the member stack again", old, h.Member)
+	case err != nil:
+		fault("%v: somebody changed it: find out who, and deploy the member stack again", err)
+	case fingerprint != h.Patterns:
+		fault("the forwarding rules' patterns are not those of the member template: somebody changed one: find out who, and deploy the member stack again")
 	}
 	if off > 0 {
-		s.Faults = append(s.Faults, fmt.Sprintf("%d forwarding rules are disabled: enable them, and find out who disabled them", off))
+		fault("%d forwarding rules are disabled: enable them, and find out who disabled them", off)
 	}
 }
 

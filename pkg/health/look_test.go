@@ -86,6 +86,33 @@ func TestWhatIsWrongWithASiteIsNamed(t *testing.T) {
 	}
 }
 
+// Whoever hides from a rule may leave its name, state and description.
+func TestAPatternThatSomebodyChangedIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	for region, pattern := range map[string]string{
+		local.Region: `{"source":["aws.s3"],"account":["222222222222"]}`,
+		far:          forwarding[1].Pattern.String(),
+	} {
+		_, err := w.events(local.MemberAccount, region).PutRule(t.Context(), &eventbridge.PutRuleInput{
+			Name: aws.String("snapback-s3"), EventPattern: &pattern, Description: aws.String(deployment.RuleDescription(digest)),
+		})
+		must(t, err)
+	}
+	found := wrong(ask(t, t.Context(), w.health(0), health.Request{Command: health.Look, Accounts: accounts}))
+	for region, want := range map[string]string{
+		local.Region: "the forwarding rules' patterns are not those of the member template",
+		far:          "the pattern of rule snapback-s3 does not name the account 222222222222 alone",
+	} {
+		s := found[local.MemberAccount+" "+region]
+		if len(s.Faults) != 1 || !strings.HasPrefix(s.Faults[0], want) {
+			t.Errorf("%s: %q, want %q", region, s.Faults, want)
+		}
+	}
+	if len(found) != 2 {
+		t.Errorf("sites that are wrong: %v", found)
+	}
+}
+
 func TestAccountWithoutTheMemberStackIsNamed(t *testing.T) {
 	w := newWorld(t)
 	a := ask(t, t.Context(), w.health(0), health.Request{Command: health.Look, Accounts: []string{"444444444444"}, Regions: []string{far}})

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -168,15 +169,19 @@ func (w *world) rule(c *eventbridge.Client, bus string, r control.Rule, target s
 	must(w.t, err)
 }
 
+// forwarding are the rules of every site.
+var forwarding = []control.Rule{
+	{Name: "drill", Pattern: event.Drills()}, {Name: "s3", Pattern: event.Calls("s3.amazonaws.com", []string{"CreateBucket"})},
+}
+
 // deploy makes in an account what the member stack makes there, and a trail.
 // moto asks nobody whether the role to assume exists.
 func (w *world) deploy(account string) {
 	w.t.Helper()
 	for _, region := range regions {
 		w.queue(account, region, "snapback-undelivered")
-		for _, r := range []control.Rule{
-			{Name: "drill", Pattern: event.Drills()}, {Name: "s3", Pattern: event.Calls("s3.amazonaws.com", []string{"CreateBucket"})},
-		} {
+		for _, r := range forwarding {
+			r.Pattern.Fields = append(slices.Clip(r.Pattern.Fields), event.Field{Path: "account", Values: []string{account}})
 			w.rule(w.events(account, region), "default", r, "arn:aws:events:us-east-1:"+local.HubAccount+":event-bus/snapback")
 		}
 	}
@@ -197,7 +202,7 @@ func (w *world) health(wait time.Duration) *health.Health {
 	w.t.Helper()
 	h, err := health.New(w.t.Context(), health.Config{
 		Table: w.hub.Table, Role: "snapback-health", Baseline: w.file, Version: "v1", Domains: []string{"storage", "network"},
-		Member: digest, Rules: 2, Wait: wait,
+		Member: digest, Rules: len(forwarding), Patterns: deployment.Fingerprint(forwarding), Wait: wait,
 	}, slog.New(slog.NewJSONHandler(w.log, nil)))
 	must(w.t, err)
 	return h
