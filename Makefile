@@ -119,9 +119,10 @@ destroy-guardrails: synth deploy-tools ## remove the service control policies (c
 	$(CDK) destroy snapback-guardrails
 
 .PHONY: bench
-bench: need-demo tools build-local ## measure: benchmarks, and the way of an event end to end
+bench: need-demo need-synth tools build-local ## measure: benchmarks, the way of an event end to end, and the templates
 	go test -run '^$$' -bench . ./pkg/...
 	go run ./internal/bench
+	go test -count=1 -v -run 'Fit' ./infra | sed -n 's/^ *[a-z]*_test.go:[0-9]*: //p'
 
 .PHONY: fuzz
 fuzz: need-build ## fuzz every fuzz target for FUZZTIME (default 20s) each
