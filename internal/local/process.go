@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -198,17 +199,29 @@ func startOn(ctx context.Context, name string, ports int, command func(addresses
 	}
 }
 
+// The ports that parts are started on: below those that Linux hands out by itself,
+// 32768 and up, to servers and to clients (ip(7), ip_local_port_range). Until a
+// part listens on its port, which takes Java a second or more, another test's
+// server could else take it, and answer in its place.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
 // freeAddresses returns loopback addresses on which no one listens now.
 func freeAddresses(n int) ([]string, error) {
-	addresses := make([]string, n)
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var addresses []string
+	for tries := 0; len(addresses) < n; tries++ {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort))))
+		if err != nil && tries < 100 {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 		// Held until all are found, so that they differ.
 		defer func() { _ = l.Close() }()
-		addresses[i] = l.Addr().String()
+		addresses = append(addresses, l.Addr().String())
 	}
 	return addresses, nil
 }
