@@ -327,7 +327,7 @@ func TestEveryAlarmReachesTheOperatorsAndSaysWhatToDo(t *testing.T) {
 		if len(a.AlarmActions) != 1 || a.AlarmActions[0]["Ref"] != "Topic" || a.ActionsEnabled != nil {
 			t.Errorf("%s does this: %v", a.AlarmName, a.AlarmActions)
 		}
-		// The topic's policy and its key's let alarms of this name in; CloudWatch takes
+		// The topic's policy lets alarms of this name in; CloudWatch takes
 		// as much of a description. Source: CloudWatch API reference, PutMetricAlarm.
 		if !strings.HasPrefix(a.AlarmName, "snapback-") || len(a.AlarmDescription) > 1024 || strings.Count(a.AlarmDescription, ".") < 2 {
 			t.Errorf("%s is called %s, and says %q", id, a.AlarmName, a.AlarmDescription)

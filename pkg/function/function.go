@@ -20,12 +20,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/tidwall/gjson"
 
 	"github.com/snapback-aws/snapback/pkg/alert"
-	"github.com/snapback-aws/snapback/pkg/baseline"
 	"github.com/snapback-aws/snapback/pkg/cloud"
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/engine"
@@ -85,17 +83,9 @@ type Function struct {
 // New builds the function of a domain: reads the baseline, makes the clients.
 // It calls no AWS service.
 func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger) (*Function, error) {
-	data, err := os.ReadFile(c.Baseline)
+	b, err := Deployed(c.Baseline, c.Digest, domain)
 	if err != nil {
-		return nil, fmt.Errorf("read the baseline: %w", err)
-	}
-	b, problems := baseline.ParseDeployed(c.Baseline, data, domain)
-	if b == nil {
-		return nil, problems
-	}
-	if c.Digest != "" && c.Digest != b.Digest {
-		return nil, fmt.Errorf("the baseline %s is not the one that was deployed: its SHA-256 is %s, and SNAPBACK_BASELINE_DIGEST says %s: deploy again",
-			c.Baseline, b.Digest, c.Digest)
+		return nil, err
 	}
 	cfg, err := cloud.Load(ctx)
 	if err != nil {
@@ -122,18 +112,17 @@ func New(ctx context.Context, c Config, domain control.Domain, log *slog.Logger)
 // Main runs the function of a domain for as long as Lambda wants it. If it
 // can't start it says why in one line and returns the exit code.
 func Main(domain control.Domain) int {
-	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
-	c, err := ReadConfig(os.Getenv)
-	var f *Function
-	if err == nil {
-		f, err = New(context.Background(), c, domain, log)
-	}
-	if err != nil {
-		log.Error("the function does not start", "domain", domain.Name, "error", err.Error())
-		return 1
-	}
-	lambda.Start(f.Handle)
-	return 0
+	return Serve(domain.Name, func(ctx context.Context, log *slog.Logger) (any, error) {
+		c, err := ReadConfig(os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		f, err := New(ctx, c, domain, log)
+		if err != nil {
+			return nil, err
+		}
+		return f.Handle, nil
+	})
 }
 
 // spare is what is kept of an invocation's time to write down and report what

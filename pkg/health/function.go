@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/snapback-aws/snapback/pkg/baseline"
@@ -21,6 +20,7 @@ import (
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/deployment"
 	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/function"
 	"github.com/snapback-aws/snapback/pkg/ledger"
 )
 
@@ -86,17 +86,9 @@ type Health struct {
 // New builds the function: reads the baseline, makes the clients. It calls no
 // AWS service.
 func New(ctx context.Context, c Config, log *slog.Logger) (*Health, error) {
-	data, err := os.ReadFile(c.Baseline)
+	b, err := function.Deployed(c.Baseline, c.Digest, control.Domain{Name: deployment.Health})
 	if err != nil {
-		return nil, fmt.Errorf("read the baseline: %w", err)
-	}
-	b, problems := baseline.ParseDeployed(c.Baseline, data, control.Domain{Name: deployment.Health})
-	if b == nil {
-		return nil, problems
-	}
-	if c.Digest != "" && c.Digest != b.Digest {
-		return nil, fmt.Errorf("the baseline %s is not the one that was deployed: its SHA-256 is %s, and SNAPBACK_BASELINE_DIGEST says %s: deploy again",
-			c.Baseline, b.Digest, c.Digest)
+		return nil, err
 	}
 	cfg, err := cloud.Load(ctx)
 	if err != nil {
@@ -111,18 +103,17 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Health, error) {
 // Main runs the function for as long as Lambda wants it. If it can't start it
 // says why in one line and returns the exit code.
 func Main() int {
-	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
-	c, err := ReadConfig(os.Getenv)
-	var h *Health
-	if err == nil {
-		h, err = New(context.Background(), c, log)
-	}
-	if err != nil {
-		log.Error("the function does not start", "domain", deployment.Health, "error", err.Error())
-		return 1
-	}
-	lambda.Start(h.Handle)
-	return 0
+	return function.Serve(deployment.Health, func(ctx context.Context, log *slog.Logger) (any, error) {
+		c, err := ReadConfig(os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		h, err := New(ctx, c, log)
+		if err != nil {
+			return nil, err
+		}
+		return h.Handle, nil
+	})
 }
 
 // spare is what is kept of an invocation's time to say what came of it, for a
