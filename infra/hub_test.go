@@ -167,12 +167,20 @@ func TestFunctionsHaveTheirOwnCodeAndSettings(t *testing.T) {
 			t.Errorf("%s has the environment %v", name, p.Environment.Variables)
 		}
 	}
+}
+
+// Health knows what is deployed by its environment alone.
+func TestHealthKnowsWhatIsDeployed(t *testing.T) {
+	made, b := everything(t)
 	_, f := made.named(t, "AWS::Lambda::Function", "FunctionName", deployment.Function(deployment.Health))
-	got := as[struct{ Variables map[string]string }](t, f.Properties["Environment"]).Variables
+	variables := as[struct{ Variables map[string]string }](t, f.Properties["Environment"]).Variables
+	got, err := health.ReadConfig(func(name string) string { return variables[name] })
+	if err != nil {
+		t.Fatalf("it would not start: %v", err)
+	}
 	rules := deployment.Forwarding(deployment.On(controls.Domains(), b))
-	if got["SNAPBACK_DOMAINS"] != strings.Join(names(b), ",") || got["SNAPBACK_RULES"] != fmt.Sprint(len(rules)) ||
-		got["SNAPBACK_PATTERNS"] != deployment.Fingerprint(rules) || len(got["SNAPBACK_MEMBER"]) != 12 {
-		t.Errorf("health has the environment %v", got)
+	if !slices.Equal(got.Domains, names(b)) || got.Rules != len(rules) || got.Patterns != deployment.Fingerprint(rules) || len(got.Member) != 12 {
+		t.Errorf("it is told %+v", got)
 	}
 }
 
