@@ -91,9 +91,13 @@ func (d *domainDoctor) deadLetters(context.Context) finding {
 	if waiting == 0 {
 		return ok("%s is empty", deployment.DeadQueue(d.domain))
 	}
+	// The destination is named, since what EventBridge could not put on the queue has
+	// none that it came from.
+	dead := d.dead["QueueArn"]
+	queue := strings.TrimSuffix(dead, deployment.DeadQueue(d.domain)) + deployment.Queue(d.domain)
 	return wrong("%s in %s: Snapback could not handle what they tell of", plural(waiting, "message"), deployment.DeadQueue(d.domain)).
 		mend("find the cause in the log group /aws/lambda/" + deployment.Function(d.domain) + " and mend it; then have them handed out again").
-		by("aws sqs start-message-move-task --source-arn " + d.dead["QueueArn"])
+		by("aws sqs start-message-move-task --source-arn " + dead + " --destination-arn " + queue)
 }
 
 // The age of a queue's oldest message is asked for over so long, and may be so
