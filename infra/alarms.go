@@ -10,6 +10,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/deployment"
+	"github.com/snapback-aws/snapback/pkg/function"
 )
 
 // metric is a metric of CloudWatch, and how its values of one period are made one.
@@ -17,10 +18,6 @@ type metric struct {
 	namespace, name, statistic string
 	of                         map[string]string // its dimensions
 }
-
-// The metrics that Snapback makes itself are in the namespace Snapback. Functions
-// write them into their logs (package function, package health).
-const namespace = "Snapback"
 
 // alarm is an alarm and what it says to whoever is paged.
 type alarm struct {
@@ -150,11 +147,11 @@ func invoked(function, name string) metric {
 
 // outcomes counts the outcomes of one kind.
 func outcomes(o control.Outcome) metric {
-	return metric{namespace, "Outcomes", "Sum", map[string]string{"outcome": string(o)}}
+	return metric{function.Namespace, "Outcomes", "Sum", map[string]string{"outcome": string(o)}}
 }
 
 // own is a metric of Snapback as a whole.
-func own(name, statistic string) metric { return metric{namespace, name, statistic, nil} }
+func own(name, statistic string) metric { return metric{function.Namespace, name, statistic, nil} }
 
 func (h *hub) makeAlarm(a alarm) {
 	threshold, comparison, missing := a.above, "GreaterThanThreshold", "notBreaching"

@@ -80,15 +80,7 @@ func synth(in input) (err error) {
 	if err != nil {
 		return err
 	}
-	app := awscdk.NewApp(&awscdk.AppProps{
-		Outdir: jsii.String(in.out), AnalyticsReporting: jsii.Bool(false), TreeMetadata: jsii.Bool(false),
-		PostCliContext: &map[string]any{
-			// Over what the CDK command line asks for: templates are the same with and without it.
-			"aws:cdk:enable-path-metadata": false, "aws:cdk:enable-asset-metadata": false,
-			// What CloudFormation would refuse is an error here already.
-			"@aws-cdk/core:validateAgainstDefaultRules": true,
-		},
-	})
+	app := newApp(in.out)
 	ledger := newLedger(app, in)
 	newHub(app, in, member).AddStackDependency(ledger, jsii.String("the ledger is there before what writes to it"))
 	newManagement(app, in, member)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/snapback-aws/snapback/pkg/control"
 	"github.com/snapback-aws/snapback/pkg/deployment"
+	"github.com/snapback-aws/snapback/pkg/function"
 )
 
 // dashboard is the name of the dashboard.
@@ -90,7 +91,7 @@ func search(name, statistic string) any {
 		label = statistic + " " + label
 	}
 	return []any{map[string]any{
-		"expression": fmt.Sprintf(`SEARCH('{%s,domain,control,outcome} MetricName="%s"', '%s')`, namespace, name, statistic),
+		"expression": fmt.Sprintf(`SEARCH('{%s,domain,control,outcome} MetricName="%s"', '%s')`, function.Namespace, name, statistic),
 		"label":      label,
 		"id":         strings.ToLower(name) + strings.ToLower(statistic),
 	}}

@@ -111,14 +111,10 @@ const batch = 10
 // a day, by EventBridge's own retries, goes where what the function can't handle
 // goes too.
 func (h *hub) makeRule(r control.Rule, queue, dead awssqs.CfnQueue) {
-	var pattern map[string]any
-	if err := json.Unmarshal([]byte(r.Pattern.String()), &pattern); err != nil {
-		panic(err) // a pattern prints as JSON
-	}
 	awsevents.NewCfnRule(h.stack, jsii.String(logicalID(r.Name, "Rule")), &awsevents.CfnRuleProps{
 		Name:         jsii.String(deployment.Rule(r.Name)),
 		EventBusName: h.bus.Ref(),
-		EventPattern: pattern,
+		EventPattern: patternOf(r),
 		State:        jsii.String("ENABLED"),
 		Targets: []any{&awsevents.CfnRule_TargetProperty{
 			Id:               jsii.String("queue"),

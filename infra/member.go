@@ -151,13 +151,19 @@ func (m member) forward(rules []control.Rule) {
 	}
 }
 
-// memberPattern is the pattern of a forwarding rule: the rule's, for events of the
-// own account alone, since a default bus may be open to others.
-func memberPattern(r control.Rule) map[string]any {
+// patternOf is the pattern of a rule as a template holds it.
+func patternOf(r control.Rule) map[string]any {
 	var pattern map[string]any
 	if err := json.Unmarshal([]byte(r.Pattern.String()), &pattern); err != nil {
 		panic(err) // a pattern prints as JSON
 	}
+	return pattern
+}
+
+// memberPattern is the pattern of a forwarding rule: the rule's, for events of the
+// own account alone, since a default bus may be open to others.
+func memberPattern(r control.Rule) map[string]any {
+	pattern := patternOf(r)
 	pattern["account"] = []any{map[string]any{"Ref": "AWS::AccountId"}}
 	return pattern
 }

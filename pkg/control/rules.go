@@ -25,42 +25,61 @@ type Rule struct {
 // about AWS's records loses violations without a word, while the function
 // dismisses such an event without a call.
 func (d Domain) Rules() []Rule {
-	calls := map[string][]string{}
-	var types []string
-	for i := range d.Controls {
-		c := &d.Controls[i]
-		types = append(types, c.ConfigTypes()...)
-		for _, t := range c.Triggers {
-			calls[t.Source] = append(calls[t.Source], t.Names...)
-		}
-	}
-	for i := range d.Runbooks {
-		for _, t := range d.Runbooks[i].Triggers {
-			calls[t.Source] = append(calls[t.Source], t.Names...)
-		}
-	}
-	var rules []Rule
-	for _, source := range slices.Sorted(maps.Keys(calls)) {
-		service, _, _ := strings.Cut(source, ".")
-		rules = append(rules, d.rules(service, event.Split(calls[source], func(names []string) event.Pattern {
-			return event.Calls(source, names)
-		}))...)
-	}
-	rules = append(rules, d.rules("config", event.Split(types, event.ConfigResources))...)
-	if slices.ContainsFunc(d.Runbooks, func(r Runbook) bool { return len(r.Findings) > 0 }) {
-		rules = append(rules, d.rules("guardduty", []event.Pattern{event.Findings()})...)
-	}
-	return append(rules, d.rules("drill", []event.Pattern{event.Drills()})...)
-}
-
-func (d Domain) rules(source string, patterns []event.Pattern) []Rule {
-	var rules []Rule
-	for i, p := range patterns {
-		name := d.Name + "-" + source
-		if i > 0 {
-			name += "-" + strconv.Itoa(i+1)
-		}
-		rules = append(rules, Rule{name, p})
+	rules := Merged([]Domain{d}, event.Split)
+	for i := range rules {
+		rules[i].Name = d.Name + "-" + rules[i].Name
 	}
 	return rules
+}
+
+// Merged are the rules that bring what any of the domains is brought: none
+// matches what another one does. They are named after their sources, "s3",
+// "config"; those after the first of a name are numbered, as the calls of AWS
+// Config's own API are of the source of what it tells. Split is event.Split, or
+// what leaves room in the patterns besides.
+func Merged(domains []Domain, split func(values []string, build func([]string) event.Pattern) []event.Pattern) []Rule {
+	calls := map[string][]string{}
+	triggered := func(triggers []Trigger) {
+		for _, t := range triggers {
+			calls[t.Source] = append(calls[t.Source], t.Names...)
+		}
+	}
+	var types []string
+	findings := false
+	for _, d := range domains {
+		for i := range d.Controls {
+			triggered(d.Controls[i].Triggers)
+			types = append(types, d.Controls[i].ConfigTypes()...)
+		}
+		for i := range d.Runbooks {
+			triggered(d.Runbooks[i].Triggers)
+			findings = findings || len(d.Runbooks[i].Findings) > 0
+		}
+	}
+	var m merged
+	for _, source := range slices.Sorted(maps.Keys(calls)) {
+		service, _, _ := strings.Cut(source, ".")
+		m.add(service, split(calls[source], func(names []string) event.Pattern { return event.Calls(source, names) })...)
+	}
+	m.add("config", split(types, event.ConfigResources)...)
+	if findings {
+		m.add("guardduty", event.Findings())
+	}
+	if len(domains) > 0 {
+		m.add("drill", event.Drills())
+	}
+	return m
+}
+
+type merged []Rule
+
+// add adds rules under a name, those after the first of that name numbered.
+func (m *merged) add(name string, patterns ...event.Pattern) {
+	for _, p := range patterns {
+		unique := name
+		for n := 2; slices.ContainsFunc(*m, func(r Rule) bool { return r.Name == unique }); n++ {
+			unique = name + "-" + strconv.Itoa(n)
+		}
+		*m = append(*m, Rule{unique, p})
+	}
 }

@@ -1,10 +1,7 @@
 package deployment
 
 import (
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/snapback-aws/snapback/pkg/baseline"
 	"github.com/snapback-aws/snapback/pkg/control"
@@ -16,53 +13,7 @@ import (
 // arrive twice. The same domains, in any order, give the same rules.
 //
 // Each pattern leaves room for the account that the deployment adds to it.
-func Forwarding(domains []control.Domain) []control.Rule {
-	calls := map[string][]string{}
-	triggered := func(triggers []control.Trigger) {
-		for _, t := range triggers {
-			calls[t.Source] = append(calls[t.Source], t.Names...)
-		}
-	}
-	var types []string
-	findings := false
-	for _, d := range domains {
-		for _, c := range d.Controls {
-			triggered(c.Triggers)
-			types = append(types, c.ConfigTypes()...)
-		}
-		for _, r := range d.Runbooks {
-			triggered(r.Triggers)
-			findings = findings || len(r.Findings) > 0
-		}
-	}
-	var f forwarding
-	for _, source := range slices.Sorted(maps.Keys(calls)) {
-		service, _, _ := strings.Cut(source, ".")
-		f.add(service, split(calls[source], func(names []string) event.Pattern { return event.Calls(source, names) })...)
-	}
-	f.add("config", split(types, event.ConfigResources)...)
-	if findings {
-		f.add("guardduty", event.Findings())
-	}
-	if len(domains) > 0 {
-		f.add("drill", event.Drills())
-	}
-	return f
-}
-
-type forwarding []control.Rule
-
-// add adds rules under a name; those after the first of that name are numbered:
-// the calls of AWS Config's own API are of the same source as what it tells.
-func (f *forwarding) add(name string, patterns ...event.Pattern) {
-	for _, p := range patterns {
-		unique := name
-		for n := 2; slices.ContainsFunc(*f, func(r control.Rule) bool { return r.Name == unique }); n++ {
-			unique = name + "-" + strconv.Itoa(n)
-		}
-		*f = append(*f, control.Rule{Name: unique, Pattern: p})
-	}
-}
+func Forwarding(domains []control.Domain) []control.Rule { return control.Merged(domains, split) }
 
 // split is event.Split with room for an account.
 func split(values []string, build func([]string) event.Pattern) []event.Pattern {

@@ -9,8 +9,8 @@ import (
 	"github.com/snapback-aws/snapback/pkg/engine"
 )
 
-// namespace is where the function's metrics appear in CloudWatch.
-const namespace = "Snapback"
+// Namespace is where the metrics of all functions appear in CloudWatch.
+const Namespace = "Snapback"
 
 // report writes the outcome line of a result, which CloudWatch Logs also reads as
 // metrics; first says that it is the first one of its event.
@@ -52,7 +52,7 @@ func (f *Function) report(r engine.Result, first bool) {
 // noticed if no event comes any more.
 func metrics(r engine.Result, first bool) []slog.Attr {
 	outcomes := directive{
-		Namespace:  namespace,
+		Namespace:  Namespace,
 		Dimensions: [][]string{{"domain", "control", "outcome"}, {"outcome"}},
 		Metrics:    []metric{{"Outcomes", "Count"}},
 	}
@@ -64,9 +64,25 @@ func metrics(r engine.Result, first bool) []slog.Attr {
 	all := []directive{outcomes}
 	if first {
 		attrs = append(attrs, slog.Int("Events", 1))
-		all = append(all, directive{Namespace: namespace, Dimensions: [][]string{{}}, Metrics: []metric{{"Events", "Count"}}})
+		all = append(all, counts("Events"))
 	}
-	return append(attrs, slog.Any("_aws", embedded{Timestamp: time.Now().UnixMilli(), CloudWatchMetrics: all}))
+	return append(attrs, embed(all...))
+}
+
+// Counts makes members of a log line metrics, given by their names: numbers that
+// are counted without dimensions, which the format's schema allows.
+func Counts(names ...string) slog.Attr { return embed(counts(names...)) }
+
+func counts(names ...string) directive {
+	d := directive{Namespace: Namespace, Dimensions: [][]string{{}}}
+	for _, name := range names {
+		d.Metrics = append(d.Metrics, metric{name, "Count"})
+	}
+	return d
+}
+
+func embed(directives ...directive) slog.Attr {
+	return slog.Any("_aws", embedded{Timestamp: time.Now().UnixMilli(), CloudWatchMetrics: directives})
 }
 
 func orNone(s string) string {

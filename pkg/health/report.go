@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"time"
 
 	"github.com/snapback-aws/snapback/pkg/engine"
+	"github.com/snapback-aws/snapback/pkg/function"
 )
 
 // report writes a line for each site that is wrong, and one for the command.
@@ -30,38 +30,20 @@ func (h *Health) report(command string, a Answer) {
 // metric format): at how many sites a canary was sent, from how many it did not
 // come back to every domain, those included where none could be sent, how many
 // events wait undelivered in all, and how many kill switches are on.
-//
-// They have no dimension: the format's schema lets the set of them be empty.
-// Source: CloudWatch user guide, "Specification: Embedded metric format".
 func (h *Health) measure(a Answer, sent, missing int) {
 	undelivered := 0
 	for _, s := range a.Sites {
 		undelivered += s.Undelivered
 	}
-	h.log.Info("drill", "drill", a.Drill,
-		"DrillsSent", sent, "DrillsMissing", missing, "Undelivered", undelivered, "Stops", a.Stops,
-		"_aws", embedded("DrillsSent", "DrillsMissing", "Undelivered", "Stops"))
+	h.log.LogAttrs(context.Background(), slog.LevelInfo, "drill", slog.String("drill", a.Drill),
+		slog.Int("DrillsSent", sent), slog.Int("DrillsMissing", missing), slog.Int("Undelivered", undelivered), slog.Int("Stops", a.Stops),
+		function.Counts("DrillsSent", "DrillsMissing", "Undelivered", "Stops"))
 }
 
 // measureLook writes at how many sites a look found something wrong, in the same
 // way.
 func (h *Health) measureLook(wrong int) {
-	h.log.Info("look", "SitesWrong", wrong, "_aws", embedded("SitesWrong"))
-}
-
-// embedded is the member of a line that makes counts in it metrics.
-func embedded(names ...string) any {
-	type metric struct{ Name, Unit string }
-	var metrics []metric
-	for _, name := range names {
-		metrics = append(metrics, metric{name, "Count"})
-	}
-	return map[string]any{
-		"Timestamp": time.Now().UnixMilli(),
-		"CloudWatchMetrics": []map[string]any{
-			{"Namespace": "Snapback", "Dimensions": [][]string{{}}, "Metrics": metrics},
-		},
-	}
+	h.log.LogAttrs(context.Background(), slog.LevelInfo, "look", slog.Int("SitesWrong", wrong), function.Counts("SitesWrong"))
 }
 
 // maxAnswer is how long an answer may be: Lambda gives back 6 MB. Source: Lambda
